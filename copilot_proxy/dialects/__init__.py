@@ -1,0 +1,1 @@
+"""What clients write and read: pure functions over bytes, with no reactor."""
