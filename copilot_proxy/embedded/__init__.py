@@ -1,0 +1,1 @@
+"""llama.cpp inside the xllamacpp wheel, as a supervised child process, and the demo model."""
