@@ -1,0 +1,158 @@
+"""What a model is: one card for each, made of what llama-server tells, with nothing guessed.
+
+Sources, all of llama.cpp b11549 unless said: `GET /v1/models` (data[].id, .meta.n_ctx, .meta.size, models[]
+with capabilities), `GET /props` (default_generation_settings.n_ctx, the slot's; chat_template,
+chat_template_caps, modalities), and, of servers up to b8672 and of Ollama itself, `GET /api/tags` and
+`POST /api/show`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import asdict, field, frozen
+
+Document = Mapping[str, Any]
+
+# Added to what upstream gives: Copilot's agent mode offers a model only where its capabilities have these.
+_ADDED = ("tools", "planAndExecute")
+
+
+@frozen
+class Card:
+    """One model. Sizes are bytes, lengths tokens; None means that upstream does not tell."""
+
+    id: str
+    """What upstream calls it."""
+    name: str
+    """What clients see: unique, and no path."""
+    capabilities: tuple[str, ...]
+    context_length: int | None = None
+    """What one slot really holds, never what the model was trained with."""
+    train_length: int | None = None
+    size: int = 0
+    parameters: int | None = None
+    quantization: str = ""
+    template: str = ""
+    modified_at: str = ""
+    """RFC 3339: when the proxy first saw the model like this; llama-server tells no time."""
+    own_tags: Document = field(factory=dict)
+    """Upstream's own entry of /api/tags, where it has one."""
+
+    @property
+    def vision(self) -> bool:
+        return "vision" in self.capabilities
+
+    @property
+    def tools(self) -> bool:
+        return "tools" in self.capabilities
+
+    @property
+    def digest(self) -> str:
+        """64 hex characters that change when anything does that clients are told, and only then."""
+        told = asdict(self, filter=lambda told, _: told.name not in ("modified_at", "own_tags"))
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
+
+
+def friendly(model_id: str) -> str:
+    """A path becomes its file's stem; any other name stays."""
+    file = model_id.replace("\\", "/").rsplit("/", 1)[-1]
+    if file.lower().endswith(".gguf") and len(file) > len(".gguf"):
+        return file[: -len(".gguf")]
+    if model_id.startswith(("/", "./", "../", "\\")) and file:
+        return file
+    return model_id
+
+
+def _names(ids: Iterable[str]) -> dict[str, str]:
+    """id -> name; where two would get one name, the second keeps its id."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for model_id in ids:
+        name = friendly(model_id)
+        names[model_id] = name if name not in taken else model_id
+        taken.add(names[model_id])
+    return names
+
+
+def _mapping(value: Any) -> Document:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _rows(document: Any, key: str) -> list[Document]:
+    rows = _mapping(document).get(key)
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, Sequence) else []
+
+
+def capabilities(given: Iterable[str], props: Document, modalities: Iterable[str] = ()) -> tuple[str, ...]:
+    """What upstream gives, completed: nothing is removed, `tools` is left out only on upstream's own word."""
+    found = [*given] or ["completion"]
+    seen = {kind for kind, on in _mapping(props.get("modalities")).items() if on} | set(modalities)
+    found += [kind for kind in ("vision", "audio") if kind in seen]
+    template_has_none = _mapping(props.get("chat_template_caps")).get("supports_tools") is False
+    found += [name for name in _ADDED if not (name == "tools" and template_has_none)]
+    return tuple(dict.fromkeys(found))
+
+
+def may_ask_props(entry: Document) -> bool:
+    """Whether /props tells of this model: a router knows only those that are loaded."""
+    status = _mapping(entry.get("status")).get("value")
+    return status is None or status == "loaded"
+
+
+def entries(models: Document, tags: Document) -> list[Document]:
+    """The models that upstream lists, each with an `id`."""
+    data = [entry for entry in _rows(models, "data") if _text(entry.get("id"))]
+    if data:
+        return data
+    names = [_text(row.get("model")) or _text(row.get("name")) for row in _rows(tags, "models")]
+    return [{"id": name} for name in names if name]
+
+
+def cards(models: Document, tags: Document, props: Mapping[str, Document]) -> list[Card]:
+    """The cards, in upstream's order. `props` maps an id to the model's /props, where they could be asked."""
+    listed = entries(models, tags)
+    names = _names(_text(entry["id"]) for entry in listed)
+    rows = {_text(row.get("model")) or _text(row.get("name")): row for row in _rows(models, "models")}
+    own = {_text(row.get("model")) or _text(row.get("name")): row for row in _rows(tags, "models")}
+    return [
+        _card(entry, names, rows.get(entry["id"], {}), own.get(entry["id"], {}), props.get(entry["id"], {}))
+        for entry in listed
+    ]
+
+
+def _card(entry: Document, names: Mapping[str, str], row: Document, own: Document, props: Document) -> Card:
+    meta = _mapping(entry.get("meta"))
+    settings = _mapping(props.get("default_generation_settings"))
+    details = _mapping(own.get("details"))
+    given = [name for source in (entry, row, own) for name in _strings(source.get("capabilities"))]
+    modalities = _strings(_mapping(entry.get("architecture")).get("input_modalities"))
+    return Card(
+        id=entry["id"],
+        name=names[entry["id"]],
+        capabilities=capabilities(given, props, ("vision" if m == "image" else m for m in modalities)),
+        context_length=_count(settings.get("n_ctx")) or _count(meta.get("n_ctx")),
+        train_length=_count(meta.get("n_ctx_train")),
+        size=_count(meta.get("size")) or _count(own.get("size")) or 0,
+        parameters=_count(meta.get("n_params")),
+        quantization=_text(meta.get("ftype"))
+        or _text(props.get("model_ftype"))
+        or _text(details.get("quantization_level")),
+        template=_text(props.get("chat_template")),
+        own_tags=own,
+    )

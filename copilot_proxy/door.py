@@ -1,0 +1,172 @@
+"""Who comes in, and with how much: the socket's requests are bounded, checked, and logged once each."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from io import BytesIO
+from typing import Any, Final, cast
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from . import __version__, errors
+from .cors import Cors
+from .errors import Answer, Dialect
+from .exchange import Exchange
+from .journal import VERBOSE_SEGMENTS, Journal
+
+SERVER: Final = f"copilot-proxy/{__version__}".encode("ascii")
+
+_SLASHES: Final = re.compile(rb"/{2,}")
+# what may stand in a request target (RFC 9112 section 3.2, RFC 3986): printable ASCII
+_UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
+
+
+def tidy(path: bytes) -> bytes:
+    """The path with single slashes and none at its end: VS Code keeps the slash of a configured URL."""
+    return _SLASHES.sub(b"/", path).rstrip(b"/") or b"/"
+
+
+def send(request: Request, answer: Answer) -> None:
+    """Write a whole answer, and finish the request."""
+    request.setResponseCode(answer.status)
+    request.setHeader(b"Server", SERVER)
+    if answer.status != 204:  # which has neither (RFC 9110 section 8.6)
+        request.setHeader(b"Content-Type", answer.content_type)
+        request.setHeader(b"Content-Length", b"%d" % len(answer.body))
+    request.write(answer.body)
+    request.finish()
+
+
+class ProxyRequest(Request):
+    """A request whose body is in memory and never over the limit.
+
+    twisted.web would spool a large one to a temporary file, which blocks, and fails on a read-only root.
+    """
+
+    # twisted.web's own is text/html, on answers that bring none
+    defaultContentType = None
+    exchange: Exchange
+    too_large = False
+    _room = 0
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+        self._room = self.door.body_limit
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room >= 0:
+            cast(BytesIO, self.content).write(data)
+        elif not self.too_large:
+            self.too_large = True  # what follows is read and thrown away, so that the client reads the answer
+            self.content = BytesIO()
+
+    def process(self) -> None:
+        door = self.door
+        door.opened(self)
+        try:
+            answer = door.at_once(self)
+        except errors.ProxyError as e:
+            self.exchange.failure = e
+            answer = errors.answer(e, self.dialect, self.user_agent)
+        if answer is not None:
+            send(self, answer)
+            return
+        self.path = tidy(self.path)
+        super().process()
+
+    @property
+    def door(self) -> Door:
+        """Where this request came in."""
+        return cast(Door, cast(Any, self.channel).site)
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, as it was sent."""
+        return cast(BytesIO, self.content).getvalue()
+
+    @property
+    def dialect(self) -> Dialect:
+        """The shape in which this path's errors are read, where nothing better is known."""
+        return Dialect.OLLAMA if tidy(self.path).startswith(b"/api/") else Dialect.OPENAI
+
+    @property
+    def user_agent(self) -> bytes:
+        value: bytes = self.getHeader(b"user-agent") or b""
+        return value
+
+    @property
+    def target(self) -> bytes:
+        """The tidied path and the query as it was written."""
+        _, mark, query = self.uri.partition(b"?")
+        return self.path + mark + query
+
+
+class Door(Site):
+    """The server's side of every connection. `body_limit` is bytes."""
+
+    requestFactory = ProxyRequest
+    noisy = False
+
+    def __init__(
+        self, resource: IResource, clock: IReactorTime, *, body_limit: int, cors: Cors, journal: Journal
+    ) -> None:
+        super().__init__(resource, requestFactory=ProxyRequest, reactor=clock, parsePOSTFormSubmission=False)
+        self.body_limit = body_limit
+        self._clock = clock
+        self._cors = cors
+        self._journal = journal
+
+    def log(self, request: HTTPRequest) -> None:
+        """Nothing: twisted.web's access line knows neither the model nor a client that left."""
+
+    def opened(self, request: ProxyRequest) -> None:
+        """Begin the request's record; it is logged when the answer has ended, however it does."""
+        request.exchange = Exchange(self._clock.seconds())
+        if self._journal.verbose:
+            request.exchange.tail = deque(maxlen=VERBOSE_SEGMENTS)
+        request.notifyFinish().addCallbacks(
+            lambda _: self._ended(request, ""), lambda reason: self._broken(request, reason)
+        )
+
+    def at_once(self, request: ProxyRequest) -> Answer | None:
+        """The answer that needs no route, None where a route has to find it; raises ProxyError."""
+        self._cors.mark(request)
+        if not request.uri.startswith(b"/"):
+            # an absolute URL or `*` (RFC 9112 section 3.2) would lead somewhere else than to upstream
+            raise errors.BadRequest("the request target must be a path such as /v1/models")
+        if _UNPRINTABLE.search(request.uri):
+            raise errors.BadRequest("the request target holds bytes that have to be percent-encoded")
+        try:
+            unquote_to_bytes(request.path).decode("utf-8")
+        except UnicodeDecodeError:
+            raise errors.BadRequest("the path is not UTF-8") from None
+        if request.too_large:
+            raise errors.BodyTooLarge(
+                f"the request body is over the limit of {self.body_limit} bytes: --body-limit raises it"
+            )
+        return self._cors.answer(request)
+
+    def _broken(self, request: ProxyRequest, reason: Failure) -> None:
+        request.exchange.gone = True
+        self._ended(request, "cut by upstream" if request.exchange.failure else "the client left")
+
+    def _ended(self, request: ProxyRequest, how: str) -> None:
+        failure = request.exchange.failure
+        if failure is not None:
+            how = f"{how}: {failure.logged}" if how else failure.logged
+        self._journal.ended(
+            request.exchange,
+            self._clock.seconds(),
+            client=getattr(request.client, "host", None) or "unix",
+            method=request.method,
+            path=request.path,
+            status=request.code if request.startedWriting else 0,
+            how=how,
+        )

@@ -1,0 +1,130 @@
+"""What is written to the log of a request: one line always, headers and bodies on demand, keys never."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from twisted.logger import Logger
+from twisted.web.http_headers import Headers
+
+from .exchange import Exchange
+from .stream.usage import tokens
+
+MASK: Final = "***"
+
+_SECRET_HEADERS: Final = frozenset(
+    {b"authorization", b"proxy-authorization", b"x-api-key", b"cookie", b"set-cookie"}
+)
+# the members of a JSON body whose value is a key
+_SENSITIVE: Final = r"(?:api[-_]?key|authorization|access[-_]?token|auth[-_]?token|secret|password|bearer)"
+_SECRET_MEMBER: Final = re.compile(rf'("[\w-]*{_SENSITIVE}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+_SECRET_BEARER: Final = re.compile(r"(bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+
+# Characters of one body that are logged; what is longer is cut, and says so.
+_LONGEST: Final = 64 * 1024
+# Segments of an answer that are kept for a verbose log: of a longer stream, its end is shown.
+VERBOSE_SEGMENTS: Final = 1024
+
+
+# A model's name is the client's text: it may not write lines of its own into the log.
+_LONGEST_NAME: Final = 80
+
+
+def visible(text: str) -> str:
+    """The text on one line, with what does not print escaped, and cut where it is very long."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST_NAME])
+
+
+def masked_headers(headers: Headers) -> str:
+    """The header fields, one a line, with what proves somebody's identity masked."""
+    return "\n".join(
+        f"  {name.decode('latin-1')}: {MASK if name.lower() in _SECRET_HEADERS else value.decode('latin-1')}"
+        for name, values in headers.getAllRawHeaders()
+        for value in values
+    )
+
+
+def masked_body(body: bytes) -> str:
+    """The body as people read it: JSON is indented, keys are masked, and what is very long is cut."""
+    try:
+        body = msgspec.json.format(body, indent=2)
+    except (msgspec.DecodeError, RecursionError):
+        pass  # not JSON: shown as it is
+    text = body.decode("utf-8", "backslashreplace")
+    text = _SECRET_MEMBER.sub(rf'\1"{MASK}"', text)
+    text = _SECRET_BEARER.sub(rf"\1{MASK}", text)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}\n... and {len(text) - _LONGEST} characters more"
+    return text
+
+
+class Journal:
+    """The log of requests. `verbose` adds headers and bodies."""
+
+    log = Logger()
+
+    def __init__(self, verbose: bool) -> None:
+        self.verbose = verbose
+
+    def ended(
+        self,
+        exchange: Exchange,
+        now: float,
+        *,
+        client: str,
+        method: bytes,
+        path: bytes,
+        status: int,
+        how: str,
+    ) -> None:
+        """The one line of a request. `how` is empty for an answer that is whole."""
+        first = "" if exchange.first_byte is None else f" first={exchange.first_byte - exchange.started:.3f}s"
+        tail = b"".join(exchange.tail)
+        if self.verbose and tail:
+            self.log.info("upstream answered\n{body}", body=masked_body(tail))
+        count = tokens(tail)
+        self.log.info(
+            "{client} {method} {path} {status}{shown_model}{first} total={seconds:.3f}s{shown_tokens}{how}",
+            client=client,
+            method=method.decode("ascii", "replace"),
+            path=path.decode("ascii", "replace"),
+            status=status,
+            model=exchange.model,
+            shown_model=f" model={visible(exchange.model)}" if exchange.model else "",
+            first=first,
+            seconds=now - exchange.started,
+            tokens=None if count is None else (count.prompt, count.completion),
+            shown_tokens="" if count is None else f" tokens={count.prompt}+{count.completion}",
+            how=f" ({how})" if how else "",
+        )
+
+    def asked(self, request: Any, body: bytes) -> None:
+        """What the client sent."""
+        if self.verbose:
+            self.log.info(
+                "{method} {path} from the client\n{headers}\n{body}",
+                method=request.method.decode("ascii", "replace"),
+                path=request.path.decode("ascii", "replace"),
+                headers=masked_headers(request.requestHeaders),
+                body=masked_body(body),
+            )
+
+    def sent(self, target: bytes, body: bytes, changes: tuple[str, ...]) -> None:
+        """What goes upstream in its place, and what was rewritten."""
+        if self.verbose:
+            self.log.info(
+                "to upstream: {target}, {size} bytes; rewritten: {changes}\n{body}",
+                target=target.partition(b"?")[0].decode("ascii", "replace"),
+                size=len(body),
+                changes="; ".join(changes) or "nothing",
+                body=masked_body(body),
+            )
+
+    def answered(self, status: int, headers: Headers) -> None:
+        """The head of upstream's answer."""
+        if self.verbose:
+            self.log.info(
+                "upstream answers {status}\n{headers}", status=status, headers=masked_headers(headers)
+            )

@@ -1,0 +1,155 @@
+"""The running proxy: its parts put together, started, announced and stopped."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from twisted.application import service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from . import __version__, errors
+from .cards import Card
+from .cors import Cors
+from .door import Door
+from .embedded.endpoint import EmbeddedEndpoint
+from .embedded.supervisor import EmbeddedServer
+from .journal import Journal
+from .routes import Routes
+from .settings import DEFAULT_PORT, Settings, Transport
+from .status.health import Health
+from .upstream import dial
+from .upstream.client import Upstream
+from .upstream.models import Models
+
+
+class Proxy(service.MultiService):
+    """Listens while it runs. A port that cannot be had ends the process at the start, with one line."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        door: Door,
+        upstream: Upstream,
+        models: Models,
+        health: Health,
+        port: str,
+    ) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._door = door
+        self._upstream = upstream
+        self._models = models
+        self._health = health
+        self._port_text = port
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        maybeDeferred(self._endpoint.listen, self._door).addCallbacks(self._listening, self._cannot_listen)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+        self.log.info(
+            "copilot-proxy {version} listens on {address}", version=__version__, address=shown(port.getHost())
+        )
+        Deferred.fromCoroutine(self._announce(port.getHost())).addErrback(
+            lambda failure: self.log.failure("the start could not be announced", failure)
+        )
+
+    def _cannot_listen(self, failure: Failure) -> None:
+        print(f"copilot-proxy: cannot listen on {self._port_text}: {failure.value}", file=sys.stderr)
+        raise SystemExit(1)
+
+    async def _announce(self, address: IAddress) -> None:
+        there = self._upstream.shown
+        await self._health.look()
+        try:
+            cards = (await self._models.listing()).cards
+        except errors.UpstreamError as e:
+            self.log.warn(
+                "upstream {upstream}: {reason} Requests will work as soon as it is there.",
+                upstream=there,
+                reason=e.message,
+            )
+        else:
+            models = ", ".join(map(described, cards)) or "no models"
+            self.log.info("upstream {upstream} has {models}", upstream=there, models=models)
+        self.log.info("VS Code: {hint}", hint=vs_code_hint(address))
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, then end an embedded llama.cpp; fires when both have ended."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        await self._upstream.close()
+        await maybeDeferred(super().stopService)
+
+
+def shown(address: Any) -> str:
+    """The address as a URL, for people."""
+    host = getattr(address, "host", None)
+    if host is None:
+        return f"unix:{getattr(address, 'name', address)}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{address.port}"
+
+
+def vs_code_hint(address: Any) -> str:
+    """What to do in VS Code for the models to appear (its settings as of 1.139)."""
+    extension = "install the extension Ollama.ollama"
+    port = getattr(address, "port", None)
+    if port == DEFAULT_PORT:
+        return f"{extension}; it finds the proxy by itself"
+    url = f"http://127.0.0.1:{port}" if port else "http://HOST:PORT of the server before this socket"
+    return f'{extension} and put "ollama.endpoint": "{url}" into its settings'
+
+
+def described(card: Card) -> str:
+    """One model in a few words."""
+    context = f"{card.context_length} tokens of context" if card.context_length else "context unknown"
+    return f"{card.name} ({context}, {'tools' if card.tools else 'no tools'})"
+
+
+def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -> Proxy:
+    """The whole proxy, not yet started."""
+    address = settings.upstream
+    child: EmbeddedServer | None = None
+    client: IStreamClientEndpoint
+    if address.transport is Transport.EMBEDDED:
+        child = EmbeddedServer(reactor, list(address.child))
+        client = cast(IStreamClientEndpoint, EmbeddedEndpoint(reactor, child, settings.connect_timeout))
+    else:
+        client = dial.endpoint(reactor, address, settings.connect_timeout)
+    upstream = Upstream(
+        reactor,
+        client,
+        base=address.base,
+        shown=address.shown,
+        key=settings.upstream_key,
+        connect_timeout=settings.connect_timeout,
+        first_byte_timeout=settings.first_byte_timeout,
+    )
+    models = Models(upstream, reactor)
+    journal = Journal(settings.verbose)
+    health = Health(upstream, reactor)
+    routes = Routes(upstream, models, health, journal, reactor, settings.api_dialect)
+    door = Door(
+        cast(IResource, routes.app.resource()),
+        reactor,
+        body_limit=settings.body_limit,
+        cors=Cors(settings.cors_origins),
+        journal=journal,
+    )
+    proxy = Proxy(endpoint, door, upstream, models, health, settings.port)
+    if child is not None:
+        child.setServiceParent(proxy)
+    return proxy

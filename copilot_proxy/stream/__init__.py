@@ -1,0 +1,1 @@
+"""One upstream body on its way to one client."""

@@ -1,0 +1,312 @@
+"""How llama-server is asked: one request at a time over few kept connections, with every failure named.
+
+treq sends; below it stands an agent that keeps bodies and URLs as they are. Facts that decide the numbers:
+cpp-httplib closes a connection after 5 s of idleness, and with more than 8 idle ones llama-server was seen to
+delay a new one by seconds (llama.cpp b11549).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final, cast
+
+from hyperlink import EncodedURL
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    URI,
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from .. import errors
+from . import whole
+
+IDLE_CONNECTIONS: Final = 4
+IDLE_SECONDS: Final = 4
+
+# Under this name a response's Content-Encoding passes treq, which would unzip the body and so change it.
+_ENCODING: Final = b"x-kept-content-encoding"
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is in memory already: one write, and again from the start where a request is sent anew."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing to pause: all is written at the start."""
+
+    def resumeProducing(self) -> None:
+        """Nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """Nothing to stop."""
+
+
+class _Target(EncodedURL):
+    """A URL that reaches the agent as it was written; hyperlink would quote `|`, `[` and `]` anew."""
+
+    def __init__(self, written: str) -> None:
+        super().__init__()
+        self._written = written
+
+    def to_uri(self) -> EncodedURL:
+        return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        return self._written
+
+
+@implementer(IAgentEndpointFactory)
+class _Connections:
+    """Every URI leads to the one upstream; counts how many connections were opened."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+        self.opened = 0
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        return cast(IStreamClientEndpoint, self)
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        self.opened += 1
+        factory.noisy = False  # or the log has a line for each connection opened, and one for each closed
+        return self._endpoint.connect(factory)
+
+
+@implementer(IAgent)
+class _Plain:
+    """An agent that asks for the encodings the client asked for, and sends a lost request once more.
+
+    llama-server may close a kept connection in the moment in which it is used again. Only then, when the
+    connection was not a new one and not a byte of an answer came, is the request sent anew; a server that
+    dies over a request does not get it twice.
+    """
+
+    def __init__(self, agent: IAgent, connections: _Connections) -> None:
+        self._agent = agent
+        self._connections = connections
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None
+    ) -> Deferred[IResponse]:
+        headers = headers or Headers()
+        # treq has added its own `gzip` as the last
+        wanted = headers.getRawHeaders(b"accept-encoding", [])[:-1]
+        headers.setRawHeaders(b"accept-encoding", wanted or [b"identity"])
+        opened = self._connections.opened
+        answered = self._agent.request(method, uri, headers, bodyProducer)
+        if self._connections.opened == opened:
+            answered.addErrback(self._again, method, uri, headers, bodyProducer)
+        return answered.addCallback(self._keep_encoding)
+
+    def _again(self, failure: Failure, *request: Any) -> Any:
+        if isinstance(failure.value, ResponseNeverReceived) and _is_close(failure.value.reasons):
+            return self._agent.request(*request)
+        return failure
+
+    def _keep_encoding(self, response: IResponse) -> IResponse:
+        encodings = response.headers.getRawHeaders(b"content-encoding")
+        if encodings:
+            response.headers.removeHeader(b"content-encoding")
+            response.headers.setRawHeaders(_ENCODING, encodings)
+        return response
+
+
+def _is_close(reasons: Sequence[Failure]) -> bool:
+    return all(reason.check(error.ConnectionDone, error.ConnectionLost) is not None for reason in reasons)
+
+
+def _causes(failed: BaseException) -> list[BaseException]:
+    """The error and what twisted.web wraps in it as lists of failures, innermost last."""
+    causes = [failed]
+    for wrapper in causes:
+        if isinstance(wrapper, ResponseNeverReceived | ResponseFailed | RequestTransmissionFailed):
+            causes.extend(reason.value for reason in wrapper.reasons)
+    return causes
+
+
+def _is_tls(cause: BaseException) -> bool:
+    """pyOpenSSL's and service_identity's errors, by their modules: neither is imported for plain HTTP."""
+    return type(cause).__module__.partition(".")[0] in ("OpenSSL", "service_identity")
+
+
+class Upstream:
+    """llama-server at one address. `shown` names it to people, `base` stands before each path and query.
+
+    `endpoint` opens connections to it; `key` is sent as bearer in place of the client's.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        endpoint: IStreamClientEndpoint,
+        *,
+        base: str,
+        shown: str,
+        key: str | None = None,
+        connect_timeout: float = 5.0,
+        first_byte_timeout: float = 600.0,
+    ) -> None:
+        self._reactor = reactor
+        self._base = base
+        self.shown = shown
+        self._authorization = b"Bearer " + key.encode("ascii") if key else None
+        self._connect_timeout = connect_timeout
+        self._first_byte_timeout = first_byte_timeout
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = IDLE_CONNECTIONS
+        self._pool.cachedConnectionTimeout = IDLE_SECONDS
+        self._pool.retryAutomatically = False
+        connections = _Connections(endpoint)
+        agent = Agent.usingEndpointFactory(reactor, connections, pool=self._pool)
+        # no client's cookie may reach another client: this jar takes none
+        jar = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        self._client = HTTPClient(_Plain(agent, connections), jar, _Body)
+
+    async def send(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers | None = None,
+        body: bytes = b"",
+    ) -> IResponse:
+        """Upstream's answer with its head read and its body not: the caller has to deliver it somewhere.
+
+        `target` is path and query as they go on the wire. Raises an UpstreamError; cancelling closes the
+        connection.
+        """
+        headers = headers.copy() if headers else Headers()
+        if self._authorization:
+            headers.setRawHeaders(b"authorization", [self._authorization])
+            headers.removeHeader(b"x-api-key")
+        asked = self._client.request(
+            method.decode("ascii"),
+            _Target(self._base + target.decode("ascii")),
+            headers=headers,
+            data=body or None,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._reactor,
+        )
+        asked.addTimeout(self._first_byte_timeout, self._reactor, onTimeoutCancel=self._slow)
+        try:
+            response = cast(IResponse, await asked)
+        except errors.ProxyError:
+            raise
+        except Exception as e:
+            raise self._named(e) from None
+        encodings = response.headers.getRawHeaders(_ENCODING)
+        if encodings:
+            response.headers.removeHeader(_ENCODING)
+            response.headers.setRawHeaders(b"content-encoding", encodings)
+        elif response.headers.getRawHeaders(b"content-encoding") == [b""]:
+            response.headers.removeHeader(b"content-encoding")  # treq leaves it there
+        return response
+
+    async def fetch(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers | None = None,
+        body: bytes = b"",
+        *,
+        timeout: float,
+    ) -> tuple[int, bytes]:
+        """The status and the whole of a small answer, within `timeout` seconds; raises an UpstreamError."""
+        answer = Deferred.fromCoroutine(self._fetch(method, target, headers, body))
+        answer.addTimeout(timeout, self._reactor, onTimeoutCancel=self._slow)
+        return await answer
+
+    async def _fetch(
+        self, method: bytes, target: bytes, headers: Headers | None, body: bytes
+    ) -> tuple[int, bytes]:
+        response = await self.send(method, target, headers, body)
+        try:
+            return response.code, await whole.read(response)
+        except CancelledError:
+            raise
+        except whole.TooLong as e:
+            raise errors.UpstreamError(f"{self.shown}{target.decode('ascii')}: {e}") from None
+        except Exception:
+            raise self.lost() from None
+
+    def lost(self) -> errors.UpstreamLost:
+        """The error for an answer that broke off."""
+        return errors.UpstreamLost(
+            f"llama-server at {self.shown} broke off in the middle of its answer: its log may tell why"
+        )
+
+    def close(self) -> Deferred[None]:
+        """Close the idle connections."""
+        return cast("Deferred[None]", self._pool.closeCachedConnections())
+
+    def _slow(self, _: object, seconds: float) -> Any:
+        raise errors.UpstreamSlow(
+            f"llama-server at {self.shown} did not answer in {seconds:g} s: all its slots may be busy, or "
+            "the prompt is long; --first-byte-timeout sets how long to wait"
+        )
+
+    def _named(self, failed: Exception) -> BaseException:
+        """The error that tells the user what to do in place of Twisted's; a cancellation stays what it is."""
+        causes = _causes(failed)
+        for cause in reversed(causes):
+            for kind, make in self._names():
+                if isinstance(cause, kind):
+                    return cast(BaseException, make(cause))
+            if _is_tls(cause):
+                return errors.UpstreamTLS(f"the TLS handshake with {self.shown} failed: {cause}")
+            if isinstance(cause, CancelledError | errors.ProxyError):
+                return cause
+        detail = "; ".join(filter(None, (str(cause) for cause in causes[1:]))) or str(failed)
+        return errors.UpstreamError(f"llama-server at {self.shown} sent no answer that makes sense: {detail}")
+
+    def _names(self) -> tuple[tuple[Any, Any], ...]:
+        """Failure -> error, in the order in which they are looked for."""
+        there = self.shown
+        return (
+            (
+                (error.ConnectionRefusedError, error.BadFileError, FileNotFoundError),
+                lambda _: errors.UpstreamRefused(f"llama-server does not answer on {there}: is it running?"),
+            ),
+            (
+                (error.DNSLookupError, error.UnknownHostError),
+                lambda _: errors.UpstreamUnknown(f"the host of {there} has no address: is the name right?"),
+            ),
+            (
+                (error.TimeoutError, error.TCPTimedOutError, error.ConnectingCancelledError),
+                lambda _: errors.UpstreamSlow(
+                    f"no connection to {there} in {self._connect_timeout:g} s: is the machine up, and the "
+                    "port open? --connect-timeout sets how long to wait"
+                ),
+            ),
+            (
+                (error.ConnectionDone, error.ConnectionLost),
+                lambda _: errors.UpstreamLost(
+                    f"llama-server at {there} closed the connection without an answer: its log may tell why"
+                ),
+            ),
+            (
+                error.ConnectError,
+                lambda cause: errors.UpstreamRefused(f"llama-server cannot be reached on {there}: {cause}"),
+            ),
+        )

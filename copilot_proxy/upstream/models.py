@@ -1,0 +1,156 @@
+"""Which models upstream has: asked for here alone, and remembered so that names resolve in every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from attrs import evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http_headers import Headers
+
+from .. import errors
+from ..cards import Card, Document, cards, entries, may_ask_props
+from .client import Upstream
+
+# Seconds. A client's discovery asks for tags and then for each model at once: one round of questions serves
+# them all, and a model that was changed is seen at the next look.
+FRESH: Final = 2.0
+# Seconds for one question about models; llama-server answers them while it generates.
+PATIENCE: Final = 10.0
+
+_JSON: Final = Headers({b"content-type": [b"application/json"]})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@frozen
+class Listing:
+    """Upstream's models: their cards, and its own /v1/models document."""
+
+    cards: list[Card] = field(factory=list)
+    document: Document = field(factory=dict)
+
+    def named(self, name: str) -> Card | None:
+        """The model that a client calls `name`; `:latest` is Ollama's default tag, which says nothing."""
+        for wanted in (name, name.removesuffix(":latest")):
+            for card in self.cards:
+                if wanted in (card.name, card.id):
+                    return card
+        return None
+
+
+class Models:
+    """The models behind `upstream`. `now` is the wall clock, which dates them."""
+
+    def __init__(self, upstream: Upstream, clock: IReactorTime, now: Callable[[], datetime] = _now) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._now = now
+        self._known = Listing()
+        self._asked: float | None = None
+        self._waiting: list[Deferred[Listing]] = []
+        self._has_ollama_api = True
+        self._first_seen: dict[str, str] = {}
+
+    async def listing(self) -> Listing:
+        """Every model, at most two seconds old. Raises an UpstreamError where upstream cannot be asked.
+
+        Callers at the same time share one round of questions; one that is cancelled leaves it to the others.
+        """
+        if self._asked is not None and self._clock.seconds() - self._asked < FRESH:
+            return self._known
+        waiting: Deferred[Listing] = Deferred()
+        self._waiting.append(waiting)
+        if len(self._waiting) == 1:
+            Deferred.fromCoroutine(self._ask()).addBoth(self._tell)
+        return await waiting
+
+    def _tell(self, result: Any) -> None:
+        told, self._waiting = self._waiting, []
+        for waiting in told:
+            if not waiting.called:
+                waiting.callback(result)
+
+    async def _ask(self) -> Listing:
+        try:
+            found = await self._look()
+        except errors.UpstreamError:
+            self._has_ollama_api = True  # what comes back may be another server
+            raise
+        self._known, self._asked = found, self._clock.seconds()
+        return found
+
+    async def _look(self) -> Listing:
+        models = await self._document(b"/v1/models")
+        tags = await self._document(b"/api/tags") if self._has_ollama_api else None
+        self._has_ollama_api = tags is not None
+        if models is None and tags is None:
+            raise errors.UpstreamError(
+                f"{self._upstream.shown} has neither /v1/models nor /api/tags: is it a llama-server?"
+            )
+        props = {
+            entry["id"]: await self._props(entry)
+            for entry in entries(models or {}, tags or {})
+            if may_ask_props(entry)
+        }
+        return Listing([self._dated(card) for card in cards(models or {}, tags or {}, props)], models or {})
+
+    def _dated(self, card: Card) -> Card:
+        seen = self._first_seen.setdefault(card.digest, self._now().isoformat(timespec="microseconds"))
+        return evolve(card, modified_at=seen)
+
+    async def _props(self, entry: Document) -> Document:
+        # a router loads the model that it is asked for, unless told not to
+        router = f"?model={quote(entry['id'], safe='')}&autoload=false" if "status" in entry else ""
+        return await self._document(f"/props{router}".encode("ascii")) or {}
+
+    async def _document(self, target: bytes, method: bytes = b"GET", body: bytes = b"") -> Document | None:
+        """The JSON object at `target`, None where upstream has none there; raises an UpstreamError."""
+        status, text = await self._upstream.fetch(method, target, _JSON, body, timeout=PATIENCE)
+        there = self._upstream.shown
+        if status == 503:
+            raise errors.UpstreamLoading(
+                f"llama-server at {there} is still loading its model: try again in a moment"
+            )
+        if status in (401, 403):
+            raise errors.UpstreamError(
+                f"llama-server at {there} refuses the key ({status}): put its --api-key into a file and name "
+                "that as --upstream-key-file"
+            )
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any]) if status == 200 else None
+        except msgspec.DecodeError:
+            return None
+
+    async def show(self, card: Card) -> Document:
+        """Upstream's own /api/show for this model, empty where it has none."""
+        if not self._has_ollama_api:
+            return {}
+        return await self._document(b"/api/show", b"POST", msgspec.json.encode({"model": card.id})) or {}
+
+    async def find(self, name: str) -> Card:
+        """The card of the model that a client calls `name`; raises UnknownModel or an UpstreamError."""
+        card = (await self.listing()).named(name)
+        if card is None:
+            raise errors.UnknownModel(f"model '{name}' not found")
+        return card
+
+    async def resolver(self) -> Callable[[str], str]:
+        """What turns a client's name for a model into upstream's; a name nobody knows stays as it is."""
+        if self._asked is None:
+            try:
+                await self.listing()
+            except errors.UpstreamError:
+                pass  # the request that is waiting for this will tell what is wrong
+        return self._resolve
+
+    def _resolve(self, name: str) -> str:
+        card = self._known.named(name)
+        return name if card is None else card.id
