@@ -86,11 +86,13 @@ class Journal:
             self.log.info("upstream answered\n{body}", body=masked_body(tail))
         count = tokens(tail)
         self.log.info(
-            "{client} {method} {path} {status}{shown_model}{first} total={seconds:.3f}s{shown_tokens}{how}",
+            "{client} {method} {path} {shown_status}{shown_model}{first} total={seconds:.3f}s"
+            "{shown_tokens}{how}",
             client=client,
             method=method.decode("ascii", "replace"),
             path=path.decode("ascii", "replace"),
             status=status,
+            shown_status=status or "-",
             model=exchange.model,
             shown_model=f" model={visible(exchange.model)}" if exchange.model else "",
             first=first,

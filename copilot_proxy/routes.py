@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from . import errors
 from .dialects import choose, listing
-from .dialects.jsontext import InvalidJSON, members, minify
+from .dialects.jsontext import OBJECT, InvalidJSON, kind, members, minify
 from .dialects.payload import Rewritten, rewrite
 from .door import ProxyRequest, send
 from .errors import Answer, Dialect
@@ -177,14 +177,21 @@ class Routes:
     @app.route("/", branch=True, methods=None)
     @_answering
     async def anything(self, request: ProxyRequest) -> None:
-        content_type = (request.getHeader(b"content-type") or b"").lower()
-        encoded = request.getHeader(b"content-encoding") is not None
         body = request.body
-        if body and b"json" in content_type and not encoded:
-            await self._forward_json(request, body)
-        else:
-            self._journal.asked(request, body)
-            await self._forward(request, request.target, body)
+        self._journal.asked(request, body)
+        is_json = b"json" in (request.getHeader(b"content-type") or b"").lower()
+        # llama-server reads JSON whatever the content type, and curl's is that of a form
+        if body[:1] in (b"{", b"[") or (is_json and body):
+            try:
+                body = minify(body)
+            except InvalidJSON:
+                if is_json and request.getHeader(b"content-encoding") is None:
+                    raise
+            else:
+                if kind(body) == OBJECT:  # an array is a body too, of /lora-adapters
+                    await self._forward_json(request, body)
+                    return
+        await self._forward(request, request.target, body)
 
     # ------------------------------------------------------------------ helpers
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.http import NO_BODY_CODES, PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from twisted.web.server import Request
@@ -155,12 +155,14 @@ class EventRelay(Relay):
 
 def _copy_head(response: IResponse, request: Request, headers: Headers) -> None:
     user_agent = request.getHeader(b"user-agent") or b""
-    request.setResponseCode(status_for(response.code, user_agent), response.phrase)
+    status = status_for(response.code, user_agent)
+    request.setResponseCode(status, response.phrase if status == response.code else None)
     for name, values in headers.getAllRawHeaders():
         if name == b"Vary":  # the door may have said something already
             values = [*request.responseHeaders.getRawHeaders(name, []), *values]
         request.responseHeaders.setRawHeaders(name, values)
-    if response.length is not UNKNOWN_LENGTH:
+    has_body = request.method != b"HEAD" and status not in NO_BODY_CODES
+    if has_body and response.length is not UNKNOWN_LENGTH:
         request.setHeader(b"Content-Length", b"%d" % response.length)
 
 
