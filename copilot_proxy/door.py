@@ -52,6 +52,10 @@ class ProxyRequest(Request):
     # twisted.web's own is text/html, on answers that bring none
     defaultContentType = None
     exchange: Exchange
+    body: bytes = b""
+    """The whole body; what stands here when the request is sent on is what goes upstream."""
+    dialect = Dialect.OPENAI
+    """The shape in which errors are read."""
     too_large = False
     _room = 0
 
@@ -70,6 +74,10 @@ class ProxyRequest(Request):
     def process(self) -> None:
         door = self.door
         door.opened(self)
+        self.body = cast(BytesIO, self.content).getvalue()
+        self.content = BytesIO()
+        if tidy(self.path).startswith(b"/api/"):
+            self.dialect = Dialect.OLLAMA
         try:
             answer = door.at_once(self)
         except errors.ProxyError as e:
@@ -86,15 +94,10 @@ class ProxyRequest(Request):
         """Where this request came in."""
         return cast(Door, cast(Any, self.channel).site)
 
-    @property
-    def body(self) -> bytes:
-        """The whole body, as it was sent."""
-        return cast(BytesIO, self.content).getvalue()
-
-    @property
-    def dialect(self) -> Dialect:
-        """The shape in which this path's errors are read, where nothing better is known."""
-        return Dialect.OLLAMA if tidy(self.path).startswith(b"/api/") else Dialect.OPENAI
+    def take_body(self) -> bytes:
+        """The body, which this request then holds no more."""
+        body, self.body = self.body, b""
+        return body
 
     @property
     def user_agent(self) -> bytes:

@@ -102,7 +102,7 @@ class Journal:
             how=f" ({how})" if how else "",
         )
 
-    def asked(self, request: Any, body: bytes) -> None:
+    def asked(self, request: Any) -> None:
         """What the client sent."""
         if self.verbose:
             self.log.info(
@@ -110,7 +110,7 @@ class Journal:
                 method=request.method.decode("ascii", "replace"),
                 path=request.path.decode("ascii", "replace"),
                 headers=masked_headers(request.requestHeaders),
-                body=masked_body(body),
+                body=masked_body(request.body),
             )
 
     def sent(self, target: bytes, body: bytes, changes: tuple[str, ...]) -> None:

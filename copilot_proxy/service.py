@@ -18,9 +18,11 @@ from .cors import Cors
 from .door import Door
 from .embedded.endpoint import EmbeddedEndpoint
 from .embedded.supervisor import EmbeddedServer
+from .forward import Forward
 from .journal import Journal
+from .parse import Transport
 from .routes import Routes
-from .settings import DEFAULT_PORT, Settings, Transport
+from .settings import Settings
 from .status.health import Health
 from .upstream import dial
 from .upstream.client import Upstream
@@ -104,13 +106,10 @@ def shown(address: Any) -> str:
 
 
 def vs_code_hint(address: Any) -> str:
-    """What to do in VS Code for the models to appear (its settings as of 1.139)."""
-    extension = "install the extension Ollama.ollama"
+    """What to do in VS Code for the models to appear (as of 1.139)."""
     port = getattr(address, "port", None)
-    if port == DEFAULT_PORT:
-        return f"{extension}; it finds the proxy by itself"
-    url = f"http://127.0.0.1:{port}" if port else "http://HOST:PORT of the server before this socket"
-    return f'{extension} and put "ollama.endpoint": "{url}" into its settings'
+    url = f"http://127.0.0.1:{port}" if port else "of the server before this socket"
+    return f'run "Chat: Manage Language Models", choose Add Models, then Ollama, and give the URL {url}'
 
 
 def described(card: Card) -> str:
@@ -141,7 +140,8 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     models = Models(upstream, reactor)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
-    routes = Routes(upstream, models, health, journal, reactor, settings.api_dialect)
+    forward = Forward(upstream, models, journal, reactor.seconds)
+    routes = Routes(models, health, forward, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),
         reactor,

@@ -68,6 +68,9 @@ class Relay(Protocol):
 
     def connectionMade(self) -> None:
         self._request.registerProducer(self.transport, True)
+        # A plain socket can be written to in this very reactor turn; by itself, the reactor asks it first
+        # whether it can, which costs a token another turn. TLS and a test's transport have no such method.
+        self._write_now = getattr(self._request.channel.transport, "doWrite", None)
 
     def dataReceived(self, data: bytes) -> None:
         self._send(data)
@@ -78,6 +81,8 @@ class Relay(Protocol):
             exchange.first_byte = self._now()
         exchange.tail.append(data)
         self._request.write(data)
+        if self._write_now is not None:
+            self._write_now()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.finished.called:

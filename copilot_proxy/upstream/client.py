@@ -7,19 +7,15 @@ delay a new one by seconds (llama.cpp b11549).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, cast
 
-from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
-from twisted.python.failure import Failure
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import (
-    URI,
     Agent,
     HTTPConnectionPool,
     RequestTransmissionFailed,
@@ -27,120 +23,23 @@ from twisted.web.client import (
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IResponse
 
 from .. import errors
 from . import whole
+from .agent import ENCODING, Body, Connections, Plain, Target
 
 IDLE_CONNECTIONS: Final = 4
 IDLE_SECONDS: Final = 4
 
-# Under this name a response's Content-Encoding passes treq, which would unzip the body and so change it.
-_ENCODING: Final = b"x-kept-content-encoding"
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """A body that is in memory already: one write, and again from the start where a request is sent anew."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Nothing to pause: all is written at the start."""
-
-    def resumeProducing(self) -> None:
-        """Nothing to resume."""
-
-    def stopProducing(self) -> None:
-        """Nothing to stop."""
-
-
-class _Target(EncodedURL):
-    """A URL that reaches the agent as it was written; hyperlink would quote `|`, `[` and `]` anew."""
-
-    def __init__(self, written: str) -> None:
-        super().__init__()
-        self._written = written
-
-    def to_uri(self) -> EncodedURL:
-        return self
-
-    def to_text(self, with_password: bool = False) -> str:
-        return self._written
-
-
-@implementer(IAgentEndpointFactory)
-class _Connections:
-    """Every URI leads to the one upstream; counts how many connections were opened."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-        self.opened = 0
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        return cast(IStreamClientEndpoint, self)
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        self.opened += 1
-        factory.noisy = False  # or the log has a line for each connection opened, and one for each closed
-        return self._endpoint.connect(factory)
-
-
-@implementer(IAgent)
-class _Plain:
-    """An agent that asks for the encodings the client asked for, and sends a lost request once more.
-
-    llama-server may close a kept connection in the moment in which it is used again. Only then, when the
-    connection was not a new one and not a byte of an answer came, is the request sent anew; a server that
-    dies over a request does not get it twice.
-    """
-
-    def __init__(self, agent: IAgent, connections: _Connections) -> None:
-        self._agent = agent
-        self._connections = connections
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None
-    ) -> Deferred[IResponse]:
-        headers = headers or Headers()
-        # treq has added its own `gzip` as the last
-        wanted = headers.getRawHeaders(b"accept-encoding", [])[:-1]
-        headers.setRawHeaders(b"accept-encoding", wanted or [b"identity"])
-        opened = self._connections.opened
-        answered = self._agent.request(method, uri, headers, bodyProducer)
-        if self._connections.opened == opened:
-            answered.addErrback(self._again, method, uri, headers, bodyProducer)
-        return answered.addCallback(self._keep_encoding)
-
-    def _again(self, failure: Failure, *request: Any) -> Any:
-        if isinstance(failure.value, ResponseNeverReceived) and _is_close(failure.value.reasons):
-            return self._agent.request(*request)
-        return failure
-
-    def _keep_encoding(self, response: IResponse) -> IResponse:
-        encodings = response.headers.getRawHeaders(b"content-encoding")
-        if encodings:
-            response.headers.removeHeader(b"content-encoding")
-            response.headers.setRawHeaders(_ENCODING, encodings)
-        return response
-
-
-def _is_close(reasons: Sequence[Failure]) -> bool:
-    return all(reason.check(error.ConnectionDone, error.ConnectionLost) is not None for reason in reasons)
+_WRAPPERS = (ResponseNeverReceived, ResponseFailed, RequestTransmissionFailed)
 
 
 def _causes(failed: BaseException) -> list[BaseException]:
     """The error and what twisted.web wraps in it as lists of failures, innermost last."""
     causes = [failed]
     for wrapper in causes:
-        if isinstance(wrapper, ResponseNeverReceived | ResponseFailed | RequestTransmissionFailed):
+        if isinstance(wrapper, _WRAPPERS):
             causes.extend(reason.value for reason in wrapper.reasons)
     return causes
 
@@ -177,11 +76,11 @@ class Upstream:
         self._pool.maxPersistentPerHost = IDLE_CONNECTIONS
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False
-        connections = _Connections(endpoint)
+        connections = Connections(endpoint)
         agent = Agent.usingEndpointFactory(reactor, connections, pool=self._pool)
         # no client's cookie may reach another client: this jar takes none
         jar = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
-        self._client = HTTPClient(_Plain(agent, connections), jar, _Body)
+        self._client = HTTPClient(Plain(agent, connections), jar)
 
     async def send(
         self,
@@ -199,11 +98,12 @@ class Upstream:
         if self._authorization:
             headers.setRawHeaders(b"authorization", [self._authorization])
             headers.removeHeader(b"x-api-key")
+        producer = Body(body)
         asked = self._client.request(
             method.decode("ascii"),
-            _Target(self._base + target.decode("ascii")),
+            Target(self._base + target.decode("ascii")),
             headers=headers,
-            data=body or None,
+            data=producer if body else None,
             allow_redirects=False,
             unbuffered=True,
             reactor=self._reactor,
@@ -215,9 +115,11 @@ class Upstream:
             raise
         except Exception as e:
             raise self._named(e) from None
-        encodings = response.headers.getRawHeaders(_ENCODING)
+        producer.release()
+        producer.release()
+        encodings = response.headers.getRawHeaders(ENCODING)
         if encodings:
-            response.headers.removeHeader(_ENCODING)
+            response.headers.removeHeader(ENCODING)
             response.headers.setRawHeaders(b"content-encoding", encodings)
         elif response.headers.getRawHeaders(b"content-encoding") == [b""]:
             response.headers.removeHeader(b"content-encoding")  # treq leaves it there
@@ -267,7 +169,7 @@ class Upstream:
         )
 
     def _named(self, failed: Exception) -> BaseException:
-        """The error that tells the user what to do in place of Twisted's; a cancellation stays what it is."""
+        """The error that tells the user what to do in place of Twisted's; any other stays what it is."""
         causes = _causes(failed)
         for cause in reversed(causes):
             for kind, make in self._names():
@@ -277,6 +179,8 @@ class Upstream:
                 return errors.UpstreamTLS(f"the TLS handshake with {self.shown} failed: {cause}")
             if isinstance(cause, CancelledError | errors.ProxyError):
                 return cause
+        if not isinstance(failed, (*_WRAPPERS, OSError)):
+            return failed  # a defect of ours
         detail = "; ".join(filter(None, (str(cause) for cause in causes[1:]))) or str(failed)
         return errors.UpstreamError(f"llama-server at {self.shown} sent no answer that makes sense: {detail}")
 

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import UpstreamTLS
-from ..settings import Transport, UpstreamAddress
+from ..parse import Transport, UpstreamAddress
 
 
 def _tcp(reactor: Any, address: UpstreamAddress, timeout: float) -> IStreamClientEndpoint:

@@ -1,0 +1,156 @@
+"""How the text of a setting becomes its value: each function raises ValueError with what to give instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from .embedded import address as embedded_address
+from .errors import Dialect
+
+MEBIBYTE: Final = 1024 * 1024
+
+
+class Transport(Enum):
+    """How upstream is reached."""
+
+    TCP = "http"
+    TLS = "https"
+    UNIX = "unix"
+    EMBEDDED = "embedded"
+
+
+@frozen
+class UpstreamAddress:
+    """Where llama-server is; `shown` is its name in messages, `base` the URL before each path."""
+
+    shown: str
+    transport: Transport
+    base: str
+    host: str = ""
+    port: int = 0
+    socket: str = ""
+    child: tuple[str, ...] = ()
+
+
+def upstream_address(text: str) -> UpstreamAddress:
+    """Read `http://`, `https://`, `unix:`, `llama:` or `demo:`; raises ValueError with what is wrong."""
+    kind, separator, rest = text.partition(":")
+    if not separator or kind not in ("http", "https", "unix", "llama", "demo"):
+        raise ValueError(
+            f"{text!r} is no address of a server: give http://HOST:PORT, https://HOST:PORT, unix:/PATH, "
+            "llama:/PATH/MODEL.gguf or demo:"
+        )
+    if kind in ("llama", "demo"):
+        child = tuple(embedded_address.parse(text))
+        return UpstreamAddress(text, Transport.EMBEDDED, "http://127.0.0.1", child=child)
+    if kind == "unix":
+        path = rest.removeprefix("//") if rest.startswith("///") else rest
+        if not path.startswith("/"):
+            raise ValueError(f"{text!r} needs an absolute path: unix:/run/llama.sock")
+        return UpstreamAddress(text, Transport.UNIX, "http://localhost", socket=path)
+    return _web_address(text)
+
+
+def _web_address(text: str) -> UpstreamAddress:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as e:
+        raise ValueError(f"{text!r} is no URL: {e}") from None
+    if not url.hostname or not text.isascii() or any(c.isspace() for c in text):
+        raise ValueError(f"{text!r} names no host: give {url.scheme}://HOST:PORT")
+    if url.username is not None or url.password is not None:
+        raise ValueError("the URL holds a user or password: put the server's key into --upstream-key-file")
+    if url.query or url.fragment:
+        raise ValueError(f"{text!r} has a query or a fragment: give {url.scheme}://HOST:PORT")
+    transport = Transport(url.scheme)
+    # many a guide gives the address with the API's /v1, which every path brings by itself
+    prefix = url.path.rstrip("/").removesuffix("/v1")
+    base = f"{url.scheme}://{url.netloc}{prefix}"
+    default = 443 if transport is Transport.TLS else 80
+    return UpstreamAddress(base, transport, base, host=url.hostname, port=port or default)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise ValueError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+_UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE}
+
+
+def size(text: str) -> int:
+    number = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
+    number = number.removesuffix(unit).strip()
+    if not number.isascii() or not number.isdigit() or int(number) == 0:
+        raise ValueError(f"{text!r} is no size: give bytes, or a number with K, M or G such as 100M")
+    return int(number) * _UNITS[unit]
+
+
+_SWITCH = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+}
+
+
+def switch(text: str) -> bool:
+    try:
+        return _SWITCH[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither on (1, true, yes) nor off (0, false, no)") from None
+
+
+def dialect(text: str) -> Dialect | None:
+    names: dict[str, Dialect | None] = {"auto": None, "openai": Dialect.OPENAI, "ollama": Dialect.OLLAMA}
+    if text not in names:
+        raise ValueError(f"{text!r} is no dialect: give auto, openai or ollama")
+    return names[text]
+
+
+def key_file(path: str) -> str | None:
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8") as f:
+            key = f.read().strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise ValueError(f"the key cannot be read from {path!r}: {e}") from None
+    if not key or not key.isascii() or not key.isprintable():
+        raise ValueError(f"{path!r} must hold the key on one line, in printable ASCII")
+    return key
+
+
+def endpoint(text: str) -> str:
+    # what --port is made of is read by twisted's endpoint parser, when the service is made
+    if text.strip().isdigit():
+        raise ValueError(f"{text!r} is no endpoint: did you mean tcp:{text.strip()}:interface=127.0.0.1?")
+    return text
+
+
+def port_number(text: str) -> str:
+    if not text.strip().isascii() or not text.strip().isdigit() or int(text) > 65535:
+        raise ValueError(f"{text!r} is no port number: give 0 to 65535, or an endpoint with --port")
+    return f"tcp:{int(text)}:interface=127.0.0.1"
+
+
+def origins(texts: Sequence[str]) -> tuple[str, ...]:
+    allowed = tuple(
+        origin.strip().rstrip("/") for text in texts for origin in text.split(",") if origin.strip()
+    )
+    if len(allowed) > 1 and not {"*", "none"}.isdisjoint(allowed):
+        raise ValueError("'*' and 'none' stand alone")
+    for origin in allowed:
+        if origin not in ("*", "none") and ("://" not in origin or "/" in origin.partition("://")[2]):
+            raise ValueError(f"{origin!r} is no origin: give scheme://host[:port], '*' or 'none'")
+    return () if allowed == ("none",) else allowed
