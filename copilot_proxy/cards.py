@@ -68,13 +68,13 @@ def friendly(model_id: str) -> str:
 
 
 def _names(ids: Iterable[str]) -> dict[str, str]:
-    """id -> name; where two would get one name, the second keeps its id."""
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for model_id in ids:
+    """id -> name; a name that another model has, as its id or its name, is not given again: the id stays."""
+    names = dict.fromkeys(ids, "")
+    taken = set(names)
+    for model_id in names:
         name = friendly(model_id)
         names[model_id] = name if name not in taken else model_id
-        taken.add(names[model_id])
+        taken.add(name)
     return names
 
 
@@ -82,9 +82,10 @@ def _mapping(value: Any) -> Document:
     return value if isinstance(value, Mapping) else {}
 
 
-def _rows(document: Any, key: str) -> list[Document]:
-    rows = _mapping(document).get(key)
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
+def rows(document: Document, key: str) -> list[Document]:
+    """The objects in the list `key` of a document; what is no object, or no list, is left out."""
+    found = document.get(key)
+    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, Sequence) else []
 
 
 def _count(value: Any) -> int | None:
@@ -117,10 +118,10 @@ def may_ask_props(entry: Document) -> bool:
 
 def entries(models: Document, tags: Document) -> list[Document]:
     """The models that upstream lists, each with an `id`."""
-    data = [entry for entry in _rows(models, "data") if _text(entry.get("id"))]
+    data = [entry for entry in rows(models, "data") if _text(entry.get("id"))]
     if data:
         return data
-    names = [_text(row.get("model")) or _text(row.get("name")) for row in _rows(tags, "models")]
+    names = [_text(row.get("model")) or _text(row.get("name")) for row in rows(tags, "models")]
     return [{"id": name} for name in names if name]
 
 
@@ -128,10 +129,12 @@ def cards(models: Document, tags: Document, props: Mapping[str, Document]) -> li
     """The cards, in upstream's order. `props` maps an id to the model's /props, where they could be asked."""
     listed = entries(models, tags)
     names = _names(_text(entry["id"]) for entry in listed)
-    rows = {_text(row.get("model")) or _text(row.get("name")): row for row in _rows(models, "models")}
-    own = {_text(row.get("model")) or _text(row.get("name")): row for row in _rows(tags, "models")}
+    own_rows = {_text(row.get("model")) or _text(row.get("name")): row for row in rows(models, "models")}
+    own = {_text(row.get("model")) or _text(row.get("name")): row for row in rows(tags, "models")}
     return [
-        _card(entry, names, rows.get(entry["id"], {}), own.get(entry["id"], {}), props.get(entry["id"], {}))
+        _card(
+            entry, names, own_rows.get(entry["id"], {}), own.get(entry["id"], {}), props.get(entry["id"], {})
+        )
         for entry in listed
     ]
 

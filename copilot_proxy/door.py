@@ -25,6 +25,7 @@ SERVER: Final = f"copilot-proxy/{__version__}".encode("ascii")
 _SLASHES: Final = re.compile(rb"/{2,}")
 # what may stand in a request target (RFC 9112 section 3.2, RFC 3986): printable ASCII
 _UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def tidy(path: bytes) -> bytes:
@@ -147,9 +148,11 @@ class Door(Site):
         if _UNPRINTABLE.search(request.uri):
             raise errors.BadRequest("the request target holds bytes that have to be percent-encoded")
         try:
-            unquote_to_bytes(request.path).decode("utf-8")
+            path = unquote_to_bytes(request.path).decode("utf-8")
         except UnicodeDecodeError:
             raise errors.BadRequest("the path is not UTF-8") from None
+        if _CONTROL.search(path):
+            raise errors.BadRequest("the path holds control characters")
         if request.too_large:
             raise errors.BodyTooLarge(
                 f"the request body is over the limit of {self.body_limit} bytes: --body-limit raises it"

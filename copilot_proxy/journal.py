@@ -14,18 +14,18 @@ from .stream.usage import tokens
 
 MASK: Final = "***"
 
-_SECRET_HEADERS: Final = frozenset(
-    {b"authorization", b"proxy-authorization", b"x-api-key", b"cookie", b"set-cookie"}
-)
+_SECRET_HEADER: Final = re.compile(rb"auth|key|token|secret|password|cookie", re.IGNORECASE)
 # the members of a JSON body whose value is a key
 _SENSITIVE: Final = r"(?:api[-_]?key|authorization|access[-_]?token|auth[-_]?token|secret|password|bearer)"
 _SECRET_MEMBER: Final = re.compile(rf'("[\w-]*{_SENSITIVE}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+# the same in JSON that stands inside a string, such as a tool call's arguments
+_SECRET_INSIDE: Final = re.compile(rf'(\\+"[\w-]*{_SENSITIVE}\\+"\s*:\s*\\+")[^"\\]*', re.IGNORECASE)
 _SECRET_BEARER: Final = re.compile(r"(bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
 
 # Characters of one body that are logged; what is longer is cut, and says so.
 _LONGEST: Final = 64 * 1024
 # Segments of an answer that are kept for a verbose log: of a longer stream, its end is shown.
-VERBOSE_SEGMENTS: Final = 1024
+VERBOSE_SEGMENTS: Final = 256
 
 
 # A model's name is the client's text: it may not write lines of its own into the log.
@@ -40,7 +40,7 @@ def visible(text: str) -> str:
 def masked_headers(headers: Headers) -> str:
     """The header fields, one a line, with what proves somebody's identity masked."""
     return "\n".join(
-        f"  {name.decode('latin-1')}: {MASK if name.lower() in _SECRET_HEADERS else value.decode('latin-1')}"
+        f"  {name.decode('latin-1')}: {MASK if _SECRET_HEADER.search(name) else value.decode('latin-1')}"
         for name, values in headers.getAllRawHeaders()
         for value in values
     )
@@ -54,6 +54,7 @@ def masked_body(body: bytes) -> str:
         pass  # not JSON: shown as it is
     text = body.decode("utf-8", "backslashreplace")
     text = _SECRET_MEMBER.sub(rf'\1"{MASK}"', text)
+    text = _SECRET_INSIDE.sub(rf"\1{MASK}", text)
     text = _SECRET_BEARER.sub(rf"\1{MASK}", text)
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}\n... and {len(text) - _LONGEST} characters more"

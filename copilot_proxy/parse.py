@@ -148,6 +148,8 @@ def origins(texts: Sequence[str]) -> tuple[str, ...]:
     allowed = tuple(
         origin.strip().rstrip("/") for text in texts for origin in text.split(",") if origin.strip()
     )
+    if not allowed:
+        raise ValueError("it names no origin: give scheme://host[:port], '*' or 'none'")
     if len(allowed) > 1 and not {"*", "none"}.isdisjoint(allowed):
         raise ValueError("'*' and 'none' stand alone")
     for origin in allowed:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -51,7 +52,7 @@ def _answering(handler: Handler) -> Handler:
             exchange.failure = e
             if request.startedWriting:
                 request.loseConnection()
-                return
+                await Deferred()  # till klein cancels it: after a return it would finish the answer
             answer = errors.answer(e, request.dialect, request.user_agent)
         if answer is not None and not exchange.gone:
             send(request, answer)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from twisted.application import service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,7 +23,7 @@ from .forward import Forward
 from .journal import Journal
 from .parse import Transport
 from .routes import Routes
-from .settings import Settings
+from .settings import EX_USAGE, Settings
 from .status.health import Health
 from .upstream import dial
 from .upstream.client import Upstream
@@ -53,8 +54,16 @@ class Proxy(service.MultiService):
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
-        super().startService()
-        maybeDeferred(self._endpoint.listen, self._door).addCallbacks(self._listening, self._cannot_listen)
+        failed: list[Failure] = []
+        maybeDeferred(self._endpoint.listen, self._door).addCallbacks(self._listening, failed.append)
+        for failure in failed:
+            busy = failure.check(CannotListenError) is not None
+            blamed = "" if busy else "--port: "
+            print(
+                f"copilot-proxy: {blamed}cannot listen on {self._port_text}: {failure.value}", file=sys.stderr
+            )
+            raise SystemExit(1 if busy else EX_USAGE)
+        super().startService()  # an embedded llama.cpp, once it is known that somebody can ask it
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
@@ -64,10 +73,6 @@ class Proxy(service.MultiService):
         Deferred.fromCoroutine(self._announce(port.getHost())).addErrback(
             lambda failure: self.log.failure("the start could not be announced", failure)
         )
-
-    def _cannot_listen(self, failure: Failure) -> None:
-        print(f"copilot-proxy: cannot listen on {self._port_text}: {failure.value}", file=sys.stderr)
-        raise SystemExit(1)
 
     async def _announce(self, address: IAddress) -> None:
         there = self._upstream.shown

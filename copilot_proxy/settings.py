@@ -11,6 +11,8 @@ from . import parse
 from .errors import Dialect
 from .parse import UpstreamAddress
 
+EX_USAGE: Final = 64  # sysexits.h: the command was used wrongly
+
 
 @frozen
 class Settings:

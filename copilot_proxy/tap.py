@@ -14,8 +14,6 @@ from twisted.python import usage
 
 from . import __version__, settings
 
-EX_USAGE = 64  # sysexits.h: the command was used wrongly
-
 
 def leave(status: int, message: str) -> NoReturn:
     """End the process with one line and no traceback; raises SystemExit."""
@@ -76,7 +74,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as e:
-            leave(EX_USAGE, f"copilot-proxy: {e} (--help tells the options)")
+            leave(settings.EX_USAGE, f"copilot-proxy: {e} (--help tells the options)")
 
     def parseArgs(self, *words: str) -> None:
         if words:
@@ -102,6 +100,7 @@ def makeService(options: Options) -> IService:
         endpoint = serverFromString(reactor, chosen.port)
     except Exception as e:  # each of Twisted's endpoint parsers raises errors of its own
         leave(
-            EX_USAGE, f"copilot-proxy: --port: {chosen.port!r} is no Twisted endpoint such as tcp:11434: {e}"
+            settings.EX_USAGE,
+            f"copilot-proxy: --port: {chosen.port!r} is no Twisted endpoint such as tcp:11434: {e}",
         )
     return compose(reactor, endpoint, chosen)

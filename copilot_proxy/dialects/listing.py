@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..cards import Card, Document
+from ..cards import Card, Document, rows
 
 # Ollama's version that is told. Copilot wants a purely numeric one, at least 0.6.4, and the extension
 # Ollama.ollama at least 0.17.6; an entry of /api/show as below is that of 0.33.
@@ -124,15 +124,14 @@ def openai_models(document: Document, cards: Iterable[Card]) -> dict[str, Any]:
     """Upstream's /v1/models with names, capabilities and limits put in; made anew where upstream has none."""
     by_id = {card.id: card for card in cards}
     whole: dict[str, Any] = {"object": "list", **document}
-    data = document.get("data") or [{"id": model_id, "object": "model"} for model_id in by_id]
-    whole["data"] = [_named(entry, "id", by_id, ("id",)) for entry in data]
+    entries = rows(document, "data") or [{"id": model_id, "object": "model"} for model_id in by_id]
+    whole["data"] = [_named(entry, "id", by_id, ("id",)) for entry in entries]
     if "models" in document:
-        whole["models"] = [_named(row, "model", by_id, ("name", "model")) for row in document["models"]]
+        whole["models"] = [_named(row, "model", by_id, ("name", "model")) for row in rows(document, "models")]
     return whole
 
 
-def _named(entry: Any, key: str, cards: Mapping[str, Card], names: tuple[str, ...]) -> Any:
-    card = cards.get(entry.get(key, "")) if isinstance(entry, Mapping) else None
-    if card is None:
-        return entry
-    return {**entry, **dict.fromkeys(names, card.name), **_limits(card)}
+def _named(entry: Document, key: str, cards: Mapping[str, Card], names: tuple[str, ...]) -> dict[str, Any]:
+    model_id = entry.get(key)
+    card = cards.get(model_id) if isinstance(model_id, str) else None
+    return {**entry} if card is None else {**entry, **dict.fromkeys(names, card.name), **_limits(card)}

@@ -43,6 +43,9 @@ _OURS = frozenset(
         b"access-control-max-age",
     }
 )
+# How a whole stream ends: /v1/chat/completions and /v1/completions, /v1/responses, /v1/messages
+_LAST_EVENTS = (b"data: [DONE]", b"event: response.completed", b"event: message_stop")
+
 _STREAM_HEAD = ((b"Cache-Control", b"no-cache"), (b"X-Accel-Buffering", b"no"))
 
 
@@ -68,9 +71,6 @@ class Relay(Protocol):
 
     def connectionMade(self) -> None:
         self._request.registerProducer(self.transport, True)
-        # A plain socket can be written to in this very reactor turn; by itself, the reactor asks it first
-        # whether it can, which costs a token another turn. TLS and a test's transport have no such method.
-        self._write_now = getattr(self._request.channel.transport, "doWrite", None)
 
     def dataReceived(self, data: bytes) -> None:
         self._send(data)
@@ -81,8 +81,6 @@ class Relay(Protocol):
             exchange.first_byte = self._now()
         exchange.tail.append(data)
         self._request.write(data)
-        if self._write_now is not None:
-            self._write_now()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.finished.called:
@@ -124,6 +122,17 @@ class EventRelay(Relay):
         self._held = b""
         self._inside_event = False
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        # A plain socket can be written to in this very reactor turn (IWriteDescriptor); by itself, the
+        # reactor first asks it whether it can, which costs a token another turn. TLS has no such method.
+        self._write_now = getattr(self._request.channel.transport, "doWrite", lambda: None)
+
+    def _send(self, data: bytes) -> None:
+        if not self._exchange.gone:
+            super()._send(data)
+            self._write_now()
+
     def dataReceived(self, data: bytes) -> None:
         if self._held:
             data = self._held + data
@@ -147,7 +156,8 @@ class EventRelay(Relay):
     def _is_whole(self, reason: Failure) -> bool:
         # framed by the end of the connection, nothing but its last event tells a whole stream from a cut one
         if reason.check(PotentialDataLoss):
-            return b"data: [DONE]" in b"".join(self._exchange.tail) + self._held
+            tail = b"".join(self._exchange.tail) + self._held
+            return any(last in tail for last in _LAST_EVENTS)
         return super()._is_whole(reason)
 
     def _flush(self) -> None:
@@ -156,6 +166,7 @@ class EventRelay(Relay):
 
     def _tell(self, failure: ProxyError) -> None:
         self._request.write((b"\n\n" if self._inside_event else b"") + event(failure))
+        self._write_now()
 
 
 def _copy_head(response: IResponse, request: Request, headers: Headers) -> None:

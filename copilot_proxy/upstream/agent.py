@@ -85,8 +85,10 @@ class Plain:
     dies over a request does not get it twice.
     """
 
-    def __init__(self, agent: IAgent, connections: Connections) -> None:
+    def __init__(self, agent: IAgent, fresh: IAgent, connections: Connections) -> None:
+        """`agent` keeps connections, `fresh` opens one for each request; both do so over `connections`."""
         self._agent = agent
+        self._fresh = fresh
         self._connections = connections
 
     def request(
@@ -104,7 +106,7 @@ class Plain:
 
     def _again(self, failure: Failure, *request: Any) -> Any:
         if isinstance(failure.value, ResponseNeverReceived) and _is_close(failure.value.reasons):
-            return self._agent.request(*request)
+            return self._fresh.request(*request)
         return failure
 
     def _keep_encoding(self, response: IResponse) -> IResponse:

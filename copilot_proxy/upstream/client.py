@@ -78,9 +78,10 @@ class Upstream:
         self._pool.retryAutomatically = False
         connections = Connections(endpoint)
         agent = Agent.usingEndpointFactory(reactor, connections, pool=self._pool)
+        fresh = Agent.usingEndpointFactory(reactor, connections, pool=HTTPConnectionPool(reactor, False))
         # no client's cookie may reach another client: this jar takes none
         jar = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
-        self._client = HTTPClient(Plain(agent, connections), jar)
+        self._client = HTTPClient(Plain(agent, fresh, connections), jar)
 
     async def send(
         self,
@@ -115,7 +116,6 @@ class Upstream:
             raise
         except Exception as e:
             raise self._named(e) from None
-        producer.release()
         producer.release()
         encodings = response.headers.getRawHeaders(ENCODING)
         if encodings:

@@ -55,6 +55,7 @@ class Models:
         self._now = now
         self._known = Listing()
         self._asked: float | None = None
+        self._tried: float | None = None
         self._waiting: list[Deferred[Listing]] = []
         self._has_ollama_api = True
         self._first_seen: dict[str, str] = {}
@@ -143,8 +144,14 @@ class Models:
         return card
 
     async def resolver(self) -> Callable[[str], str]:
-        """What turns a client's name for a model into upstream's; a name nobody knows stays as it is."""
-        if self._asked is None:
+        """What turns a client's name for a model into upstream's; a name nobody knows stays as it is.
+
+        Upstream is asked where it never told its models, and not again for a while where that failed.
+        """
+        now = self._clock.seconds()
+        stale = self._tried is None or now - self._tried > PATIENCE
+        if self._asked is None and (stale or self._waiting):
+            self._tried = now
             try:
                 await self.listing()
             except errors.UpstreamError:

@@ -52,8 +52,8 @@ class FakeProcess:
         self.protocol.childDataReceived(2, data)
 
     def ends(self, status: int | None = 1, signal: int | None = None) -> None:
-        ended = ProcessDone(0) if status == 0 else ProcessTerminated(status, signal)  # type: ignore[no-untyped-call]
-        self.protocol.processEnded(Failure(ended))  # type: ignore[no-untyped-call]
+        ended = ProcessDone(0) if status == 0 else ProcessTerminated(status, signal)
+        self.protocol.processEnded(Failure(ended))
 
     def closeStdin(self) -> None: ...
     def closeStdout(self) -> None: ...
@@ -71,7 +71,7 @@ class ProcessReactor(MemoryReactorClock):
     """A reactor with a clock, whose children are FakeProcesses."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.children: list[FakeProcess] = []
         self.refusal: OSError | None = None
 
@@ -373,7 +373,7 @@ def test_endpoint_connects_when_it_is_up(reactor: ProcessReactor, server: Embedd
     assert (host, port, timeout) == ("127.0.0.1", 8080, 7)
     protocol = factory.buildProtocol(IPv4Address("TCP", host, port))
     assert protocol is not None
-    protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+    protocol.makeConnection(StringTransport())
     (given,) = connected
     assert isinstance(given, Protocol)
 

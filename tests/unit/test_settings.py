@@ -1,0 +1,234 @@
+"""Is every option read from its flag, its environment name and its default, and every wrong value refused?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from copilot_proxy import parse, settings
+from copilot_proxy.errors import Dialect
+from copilot_proxy.parse import Transport
+from copilot_proxy.settings import Settings, WrongSetting, read
+
+MEBIBYTE = 1024 * 1024
+
+# option, how it is written, the field of Settings, what it becomes
+GIVEN = [
+    ("port", "tcp:8080:interface=0.0.0.0", "port", "tcp:8080:interface=0.0.0.0"),
+    ("api-dialect", "openai", "api_dialect", Dialect.OPENAI),
+    ("api-dialect", "ollama", "api_dialect", Dialect.OLLAMA),
+    ("api-dialect", "auto", "api_dialect", None),
+    ("connect-timeout", "2.5", "connect_timeout", 2.5),
+    ("first-byte-timeout", "1e3", "first_byte_timeout", 1000.0),
+    ("body-limit", "1", "body_limit", 1),
+    ("body-limit", "10k", "body_limit", 10240),
+    ("body-limit", "10 MiB", "body_limit", 10 * MEBIBYTE),
+    ("body-limit", "2GB", "body_limit", 2048 * MEBIBYTE),
+    ("cors-origin", "*", "cors_origins", ("*",)),
+    ("cors-origin", "none", "cors_origins", ()),
+    ("cors-origin", "https://a.example, http://b:1/ ,", "cors_origins", ("https://a.example", "http://b:1")),
+    ("verbose", "1", "verbose", True),
+    ("verbose", "Yes", "verbose", True),
+    ("verbose", "off", "verbose", False),
+]
+
+
+def option(name: str) -> settings.Option:
+    (found,) = (option for option in settings.OPTIONS if option.name == name)
+    return found
+
+
+def test_defaults() -> None:
+    """With nothing given, every value is the one that the documentation names."""
+    chosen = read({}, {})
+    assert chosen == Settings(
+        port="tcp:11434:interface=127.0.0.1",
+        upstream=parse.upstream_address("http://127.0.0.1:11433"),
+        verbose=False,
+        api_dialect=None,
+        upstream_key=None,
+        connect_timeout=5.0,
+        first_byte_timeout=600.0,
+        body_limit=100 * MEBIBYTE,
+        cors_origins=("*",),
+    )
+
+
+def test_every_field_has_an_option() -> None:
+    """Nothing can be set that is not in the table, and every name in it is there once."""
+    assert len(settings.OPTIONS) == len(Settings.__annotations__)
+    for names in ([o.name for o in settings.OPTIONS], [o.environment for o in settings.OPTIONS]):
+        assert len(set(names)) == len(names)
+
+
+def test_names_that_users_know() -> None:
+    """The environment names from before the options stay."""
+    names = {o.environment for o in settings.OPTIONS}
+    assert {"VERBOSE", "LISTEN_PORT", "UPSTREAM"} <= names
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), GIVEN)
+def test_flag(name: str, text: str, field: str, value: Any) -> None:
+    """What a flag says becomes the value, whatever the environment says."""
+    environ = {option(name).environment: "nonsense"}
+    assert getattr(read({name: text}, environ), field) == value
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), [given for given in GIVEN if given[0] != "port"])
+def test_environment(name: str, text: str, field: str, value: Any) -> None:
+    """What the environment says becomes the value where no flag is given."""
+    assert getattr(read({name: None}, {option(name).environment: text}), field) == value
+
+
+@pytest.mark.parametrize("name", [o.name for o in settings.OPTIONS])
+def test_empty_environment(name: str) -> None:
+    """An environment name that is set to nothing is as good as not set."""
+    assert read({}, {option(name).environment: ""}) == read({}, {})
+
+
+def test_listen_port() -> None:
+    """LISTEN_PORT takes a bare port number, and listens on 127.0.0.1 alone."""
+    assert read({}, {"LISTEN_PORT": " 8080 "}).port == "tcp:8080:interface=127.0.0.1"
+    assert read({}, {"LISTEN_PORT": "0"}).port == "tcp:0:interface=127.0.0.1"
+
+
+def test_several_origins() -> None:
+    """--cors-origin may be given several times, each with a list."""
+    chosen = read({"cors-origin": ["https://a.example", "http://b:1,http://c"]}, {})
+    assert chosen.cors_origins == ("https://a.example", "http://b:1", "http://c")
+
+
+@pytest.mark.parametrize("text", ["", ",", " "])
+def test_no_origin_is_no_answer(text: str) -> None:
+    """An empty list of origins is not taken for `none`: it would turn CORS off unasked."""
+    with pytest.raises(WrongSetting, match="--cors-origin"):
+        read({"cors-origin": [text]}, {})
+
+
+def test_key_file(tmp_path: Path) -> None:
+    """The key is what the file holds, without the line's end."""
+    file = tmp_path / "key"
+    file.write_text("sk-1234\n")
+    assert read({"upstream-key-file": str(file)}, {}).upstream_key == "sk-1234"
+    assert read({}, {"UPSTREAM_KEY_FILE": str(file)}).upstream_key == "sk-1234"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines", b"caf\xc3\xa9", b"\xff\xfe", b"a\x00b"])
+def test_key_file_without_a_key(tmp_path: Path, content: bytes) -> None:
+    """A file that holds no key of one printable line is refused without showing what it holds."""
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    with pytest.raises(WrongSetting) as refused:
+        read({"upstream-key-file": str(file)}, {})
+    assert str(refused.value).startswith("--upstream-key-file: ")
+    assert str(file) in str(refused.value)
+    assert "lines" not in str(refused.value)
+
+
+# ---------------------------------------------------------------- upstream
+
+
+@pytest.mark.parametrize(
+    ("text", "transport", "base", "where"),
+    [
+        ("http://127.0.0.1:11433", Transport.TCP, "http://127.0.0.1:11433", ("127.0.0.1", 11433)),
+        ("http://gpu", Transport.TCP, "http://gpu", ("gpu", 80)),
+        ("https://gpu.example/", Transport.TLS, "https://gpu.example", ("gpu.example", 443)),
+        ("https://gpu.example:8443/v1", Transport.TLS, "https://gpu.example:8443", ("gpu.example", 8443)),
+        ("http://gpu/llama/v1/", Transport.TCP, "http://gpu/llama", ("gpu", 80)),
+        ("http://[::1]:8080", Transport.TCP, "http://[::1]:8080", ("::1", 8080)),
+    ],
+)
+def test_web_address(text: str, transport: Transport, base: str, where: tuple[str, int]) -> None:
+    """A URL tells host, port, transport and the path before every path."""
+    address = read({"upstream": text}, {}).upstream
+    assert (address.transport, address.base, address.shown) == (transport, base, base)
+    assert (address.host, address.port) == where
+
+
+@pytest.mark.parametrize("text", ["unix:/run/llama.sock", "unix:///run/llama.sock"])
+def test_unix_address(text: str) -> None:
+    """A socket is named with or without the two slashes of a URL."""
+    address = read({}, {"UPSTREAM": text}).upstream
+    assert address.transport is Transport.UNIX
+    assert address.socket == "/run/llama.sock"
+    assert address.shown == text
+
+
+def test_embedded_address() -> None:
+    """demo: is a child that the proxy runs itself."""
+    address = read({"upstream": "demo:"}, {}).upstream
+    assert address.transport is Transport.EMBEDDED
+    assert address.child
+
+
+# ---------------------------------------------------------------- what is wrong
+
+WRONG = [
+    ("port", "11434", "did you mean tcp:11434:interface=127.0.0.1?"),
+    ("upstream", "localhost:11433", "is no address of a server"),
+    ("upstream", "11433", "is no address of a server"),
+    ("upstream", "ftp://x", "is no address of a server"),
+    ("upstream", "http://", "names no host"),
+    ("upstream", "http://a b", "names no host"),
+    ("upstream", "http://caf\xe9", "names no host"),
+    ("upstream", "http://h:99999", "is no URL"),
+    ("upstream", "http://h:x", "is no URL"),
+    ("upstream", "http://[::1", "is no URL"),
+    ("upstream", "http://u:p@h", "--upstream-key-file"),
+    ("upstream", "http://h?x=1", "a query or a fragment"),
+    ("upstream", "http://h#x", "a query or a fragment"),
+    ("upstream", "unix:run/llama.sock", "needs an absolute path"),
+    ("api-dialect", "OpenAI", "give auto, openai or ollama"),
+    ("upstream-key-file", "/nowhere/key", "cannot be read"),
+    ("connect-timeout", "0", "is no number of seconds above 0"),
+    ("connect-timeout", "-1", "is no number of seconds above 0"),
+    ("connect-timeout", "nan", "is no number of seconds above 0"),
+    ("first-byte-timeout", "inf", "is no number of seconds above 0"),
+    ("first-byte-timeout", "5s", "is no number of seconds above 0"),
+    ("body-limit", "0", "is no size"),
+    ("body-limit", "-1", "is no size"),
+    ("body-limit", "1.5M", "is no size"),
+    ("body-limit", "M", "is no size"),
+    ("body-limit", "\u0661", "is no size"),
+    ("cors-origin", "*,https://a", "stand alone"),
+    ("cors-origin", "https://a,none", "stand alone"),
+    ("cors-origin", "a.example", "is no origin"),
+    ("cors-origin", "https://a/page", "is no origin"),
+    ("verbose", "maybe", "neither on"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), WRONG)
+def test_wrong_flag(name: str, text: str, words: str) -> None:
+    """A wrong value names the flag that it was given with, and what to give instead."""
+    with pytest.raises(WrongSetting) as refused:
+        read({name: text}, {})
+    assert str(refused.value).startswith(f"--{name}: ")
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [wrong for wrong in WRONG if wrong[0] != "port"])
+def test_wrong_environment(name: str, text: str, words: str) -> None:
+    """A wrong value of the environment names that."""
+    with pytest.raises(WrongSetting) as refused:
+        read({}, {option(name).environment: text})
+    assert str(refused.value).startswith(f"{option(name).environment}: ")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "65536", "tcp:11434", "\u0661", "1.5"])
+def test_wrong_listen_port(text: str) -> None:
+    """LISTEN_PORT that is no port number names the option that takes more."""
+    with pytest.raises(WrongSetting, match=r"LISTEN_PORT: .* is no port number.*--port"):
+        read({}, {"LISTEN_PORT": text})
+
+
+def test_password_is_not_shown() -> None:
+    """The complaint about a password in the URL does not repeat it."""
+    with pytest.raises(WrongSetting) as refused:
+        read({"upstream": "http://u:hunter2@h"}, {})
+    assert "hunter2" not in str(refused.value)

@@ -1,0 +1,58 @@
+"""Is a chat on Ollama's paths read as what it is, Ollama's or OpenAI's?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.wire.pair import OpenWire, Wire
+
+OLLAMAS = [
+    ({"options": {"num_ctx": 4096}}, ""),
+    ({"keep_alive": "5m"}, ""),
+    ({"messages": [{"role": "user", "content": "hi", "images": ["aGk="]}]}, ""),
+    ({}, "Accept: application/x-ndjson"),
+    ({}, "User-Agent: ollama-python/0.6.3 (x86_64 linux) Python/3.12"),
+]
+
+
+@pytest.mark.parametrize(("members", "field"), OLLAMAS)
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+def test_ollamas_own_protocol(wire: Wire, path: str, members: dict[str, Any], field: str) -> None:
+    """A chat in Ollama's own protocol is a 501 in Ollama's shape, and does not go upstream."""
+    client = wire.client()
+    client.posts(path, {"model": "tiny", **members}, *filter(None, [field]))
+    assert client.answer.status == 501
+    assert "/v1/chat/completions" in client.answer.json["error"]
+    assert wire.asked == []
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_ollamas_protocol_pretty_printed(wire: Wire, mark: bytes) -> None:
+    """Neither whitespace nor a byte order mark changes the shape in which a request's error is read."""
+    call = {"function": {"name": "f", "arguments": {"x": 1}}}
+    body = {"messages": [{"role": "assistant", "tool_calls": [call]}]}
+    client = wire.client()
+    client.asks("POST", "/api/chat", body=mark + json.dumps(body, indent=2).encode())
+    assert client.answer.status == 501
+    assert isinstance(client.answer.json["error"], str)
+
+
+def test_dialect_is_settled_by_the_option(open_wire: OpenWire) -> None:
+    """--api-dialect decides against everything that the request says."""
+    wire = open_wire(api_dialect="openai")
+    wire.client().posts("/api/chat", {"options": {}}, "Accept: application/x-ndjson")
+    assert wire.asked[0].request.target == b"/v1/chat/completions"
+    wire = open_wire(api_dialect="ollama")
+    client = wire.client()
+    client.posts("/api/chat", {"model": "tiny"})
+    assert client.answer.status == 501
+    assert isinstance(client.answer.json["error"], str)
+
+
+def test_other_methods_of_the_rewritten_paths(wire: Wire) -> None:
+    """Only a POST to /api/chat is a chat; any other method goes upstream under the path that it names."""
+    wire.client().gets("/api/chat")
+    assert wire.asked[0].request.target == b"/api/chat"

@@ -1,0 +1,145 @@
+"""How often is upstream asked for its models, and who waits for the answer?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet import error
+
+from copilot_proxy.upstream.whole import LARGEST
+from tests.wire.llama import LOADING, server
+from tests.wire.pair import OpenWire, Wire
+from tests.wire.peers import Client
+
+
+def got(wire: Wire, documents: dict[str, Any], target: str = "/api/tags", body: Any = None) -> Client:
+    """A client that asked for a listing, with upstream answering from `documents`."""
+    client = wire.client()
+    if body is None:
+        client.gets(target)
+    else:
+        client.posts(target, body)
+    wire.serves(documents)
+    return client
+
+
+@pytest.fixture
+def fresh(open_wire: OpenWire) -> Wire:
+    """A proxy that knows nothing of upstream yet."""
+    return open_wire(models=None)
+
+
+def test_listing_that_is_too_long(fresh: Wire) -> None:
+    """An answer about models that does not end is given up, and its connection is closed."""
+    client = fresh.client()
+    client.gets("/api/tags")
+    (upstream,) = fresh.asked
+    upstream.sends(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * LARGEST))
+    upstream.sends(b" " * (LARGEST + 1))
+    assert upstream.closed
+    assert client.answer.status == 502
+    assert str(LARGEST) in client.answer.json["error"]
+
+
+def test_listing_that_breaks_off(fresh: Wire) -> None:
+    """A listing that upstream breaks off is a 502 that says so."""
+    client = fresh.client()
+    client.gets("/api/tags")
+    (upstream,) = fresh.asked
+    upstream.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    upstream.leaves()
+    assert client.answer.status == 502
+    assert "broke off" in client.answer.json["error"]
+
+
+def test_listing_that_is_too_late(fresh: Wire) -> None:
+    """A question about models is given up after ten seconds, also inside its answer."""
+    for begin in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"):
+        client = fresh.client()
+        client.gets("/api/tags")
+        (upstream,) = fresh.asked
+        upstream.sends(begin)
+        fresh.passes(10.1)
+        assert client.answer.status == 504
+        assert upstream.closed
+
+
+# ---------------------------------------------------------------- at the same time, and again
+
+
+def test_one_round_of_questions(fresh: Wire) -> None:
+    """Clients that ask at the same time, and within two seconds, cost upstream one round of questions."""
+    clients = [fresh.client() for _ in range(3)]
+    for client in clients:
+        client.gets("/api/tags")
+    assert fresh.serves(server("tiny")) == ["/v1/models", "/api/tags", "/props"]
+    assert [client.answer.status for client in clients] == [200, 200, 200]
+    fresh.passes(1.9)
+    got(fresh, {}, "/v1/models")
+    assert len(fresh.connections) == 3
+    fresh.passes(0.2)
+    client = fresh.client()
+    client.gets("/api/tags")
+    assert fresh.serves(server("tiny")) == ["/v1/models", "/props"], "there is no /api/tags, as was seen"
+
+
+def test_one_that_leaves_does_not_hurt_the_others(fresh: Wire) -> None:
+    """The client that began a round of questions may leave: the others get their answer."""
+    first, second = fresh.client(), fresh.client()
+    first.gets("/api/tags")
+    second.gets("/api/tags")
+    first.leaves()
+    fresh.serves(server("tiny"))
+    assert second.answer.status == 200
+
+
+def test_all_are_told_of_a_failure(fresh: Wire) -> None:
+    """Everybody who waits for a round that fails gets the error, and the next one asks again."""
+    clients = [fresh.client() for _ in range(2)]
+    for client in clients:
+        client.gets("/api/tags")
+    fresh.refusal = error.ConnectionRefusedError()
+    fresh.asked[0].leaves()
+    assert [client.answer.status for client in clients] == [502, 502]
+    fresh.refusal = None
+    assert got(fresh, server("tiny")).answer.status == 200
+
+
+def test_upstream_that_was_replaced(fresh: Wire) -> None:
+    """After upstream was away, it is asked again whether it has Ollama's API."""
+    got(fresh, server("tiny"))
+    fresh.passes(3)
+    fresh.refusal = error.ConnectionRefusedError()
+    assert got(fresh, {}).answer.status == 502
+    fresh.refusal = None
+    client = fresh.client()
+    client.gets("/api/tags")
+    assert "/api/tags" in fresh.serves(server("tiny"))
+
+
+# ---------------------------------------------------------------- chats
+
+
+def test_chat_before_any_listing(fresh: Wire) -> None:
+    """The first chat asks for the names by itself, so that a name resolves without a listing before it."""
+    client = fresh.client()
+    client.chats(model="tiny:latest")
+    client2 = fresh.client()
+    client2.chats(model="unknown")
+    fresh.serves({**server("tiny"), "/v1/chat/completions": {}})
+    sent = [peer.request for peer in fresh.connections if peer.request.method == b"POST"]
+    assert [json.loads(request.body)["model"] for request in sent] == ["tiny", "unknown"]
+
+
+def test_chat_while_models_cannot_be_asked(fresh: Wire) -> None:
+    """A chat goes upstream, and gets upstream's own word, where the names cannot be asked for."""
+    client = fresh.client()
+    client.chats()
+    fresh.asked[0].tells(LOADING, 503)
+    (upstream,) = fresh.asked
+    assert upstream.request.target == b"/v1/chat/completions"
+    upstream.tells(LOADING, 503)
+    assert client.answer.status == 503
+    assert client.answer.json == LOADING
