@@ -1,8 +1,9 @@
 """What is changed in a chat request before llama-server reads it?
 
-Three things, and only where they are needed: whitespace between tokens goes, tools get parameters that any
-llama-server can turn into a grammar, and the model gets the name that upstream knows. All else keeps its
-order and its bytes; a request that needs nothing is passed on as `minify` gave it.
+Four things, and only where they are needed: whitespace between tokens goes, what only Copilot understands is
+dropped or renamed, tools get parameters that any llama-server can turn into a grammar, and the model gets the
+name that upstream knows. All else keeps its order and its bytes; a request that needs nothing is passed on as
+`minify` gave it.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 from attrs import frozen
 
+from . import copilot
 from .jsontext import (
     OBJECT,
     STRING,
@@ -77,9 +79,10 @@ def rewrite(body: bytes, *, resolve_model: Callable[[str], str]) -> Rewritten:
     fields = members(body)
     if fields is None:
         raise InvalidJSON(f"a JSON object is expected, this is {kind(body)}")
-    changes: list[str] = []
+    fields, changes = copilot.translate(body, fields)
     if "tools" in fields:
-        fields["tools"], changes = repair_tools(fields["tools"])
+        fields["tools"], repairs = repair_tools(fields["tools"])
+        changes += repairs
     model = string(fields["model"]) if "model" in fields else None
     if model is not None and (resolved := resolve_model(model)) != model:
         fields["model"] = joined(resolved)
