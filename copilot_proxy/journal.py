@@ -125,6 +125,16 @@ class Journal:
                 body=masked_body(body),
             )
 
+    def repaired(self, model: str, complaint: str, done: str) -> None:
+        """A chat that upstream refused is sent once more."""
+        self.log.info(
+            'upstream refused a chat{shown_model}: "{complaint}"; sent once more: {done}',
+            model=model,
+            shown_model=f" with {visible(model)}" if model else "",
+            complaint=visible(complaint),
+            done=done,
+        )
+
     def answered(self, status: int, headers: Headers) -> None:
         """The head of upstream's answer."""
         if self.verbose:

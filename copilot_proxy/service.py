@@ -22,6 +22,7 @@ from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
 from .journal import Journal
 from .parse import Transport
+from .repairs import Repairs
 from .routes import Routes
 from .settings import EX_USAGE, Settings
 from .status.health import Health
@@ -145,7 +146,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     models = Models(upstream, reactor)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
-    forward = Forward(upstream, models, journal, reactor.seconds)
+    forward = Forward(upstream, models, Repairs(), journal, reactor.seconds)
     routes = Routes(models, health, forward, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),

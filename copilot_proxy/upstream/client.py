@@ -143,8 +143,12 @@ class Upstream:
         self, method: bytes, target: bytes, headers: Headers | None, body: bytes
     ) -> tuple[int, bytes]:
         response = await self.send(method, target, headers, body)
+        return response.code, await self.whole(response, target)
+
+    async def whole(self, response: IResponse, target: bytes) -> bytes:
+        """The body of a small answer to a request for `target`; raises an UpstreamError."""
         try:
-            return response.code, await whole.read(response)
+            return await whole.read(response)
         except CancelledError:
             raise
         except whole.TooLong as e:
