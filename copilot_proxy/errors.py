@@ -107,6 +107,12 @@ class UpstreamLost(UpstreamError):
     code = "upstream_lost"
 
 
+class BrokenAnswer(UpstreamError):
+    """Upstream's answer ended before it was whole, or holds what no client could use."""
+
+    code = "upstream_incomplete"
+
+
 class UpstreamLoading(UpstreamError):
     """llama-server is there and still reads its model."""
 

@@ -1,0 +1,245 @@
+"""How does whatever an upstream streams become an answer that each of Copilot's clients reads to its end?
+
+Event by event: one that needs no change passes with its own bytes, any other is written anew, and the answer
+ends with one finish reason or one error, and `[DONE]`. VS Code says "Response contained no choices." to an
+answer without a finish reason, and loses an error after the first choice unless a chunk with the finish
+reason "error" stands before it (vscode-copilot-chat, stream.ts).
+
+One guard serves one answer with one choice (`n` is 1, as Copilot's clients ask).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from ..errors import BrokenAnswer, ProxyError, event
+from . import chunks, documents, fields, ordinary
+from .answer import Answer, Step
+from .reasoning import Reasoning
+
+DONE = b"data: [DONE]\n\n"
+
+# what stands once in a chunk, and therefore in the last of those that it was split into
+_ONCE = ("usage", "timings")
+
+
+def _unique() -> str:
+    return uuid4().hex
+
+
+class Guard:
+    """The bytes of one answer as upstream sends them go in, those for the client come out.
+
+    `created` is the time in seconds and `model` the name for chunks that have none; `unique` makes the end of
+    an id, another one each time. Nothing is held back but the pieces of tool calls that upstream interleaves.
+    """
+
+    def __init__(
+        self,
+        *,
+        created: int,
+        unique: Callable[[], str] = _unique,
+        reasoning: Reasoning = Reasoning.COPILOT,
+        model: str | None = None,
+    ) -> None:
+        self._envelope = chunks.Envelope(created, model, f"chatcmpl-{unique()}")
+        self._notes: Counter[str] = Counter()
+        self._answer = Answer(unique, reasoning, self._note)
+        self._ordinary = ordinary.NEVER
+        self._choice: object = None  # upstream's index of the choice that is answered
+        self._begun = False  # a chunk with a choice has left
+        self._ended = False  # its finish reason has left
+        self.finished = False
+        """The terminal has left; whatever comes later is dropped."""
+        self.failure: ProxyError | None = None
+        """Why the terminal was an error."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the log could say of this stream: sentences that quote nothing of it."""
+        return tuple(text if times == 1 else f"{text} ({times} times)" for text, times in self._notes.items())
+
+    def feed(self, events: bytes) -> bytes:
+        """What the client gets for one or more whole events."""
+        out: list[bytes] = []
+        size = len(events)
+        passed = at = 0  # the events between these two pass as they are
+        before, after = self._ordinary
+        while at < size:
+            if events.startswith(before, at):
+                # matches always, if only the empty text
+                end = ordinary.STRING.match(events, at + len(before)).end()  # type: ignore[union-attr]
+                if events.startswith(after, end):
+                    at = end + len(after)
+                    continue
+            if b"\r" in events:
+                events = events.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                size = len(events)
+            end = events.find(fields.END, at)
+            end = size if end < 0 else end
+            if passed < at:
+                out.append(events[passed:at])
+            out.append(self._event(events[at:end]))
+            passed = at = min(end + len(fields.END), size)
+            before, after = self._ordinary
+        if not out:
+            return events
+        out.append(events[passed:])
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """What the client gets when upstream has ended its body in the regular way."""
+        return self.fail(BrokenAnswer("llama-server ended its answer without saying that it is finished"))
+
+    def fail(self, error: ProxyError) -> bytes:
+        """What the client gets when upstream broke off: the error, unless the answer was whole already."""
+        return self._fail(error, event(error))
+
+    def _fail(self, error: ProxyError, told: bytes) -> bytes:
+        if self.finished:
+            return b""
+        if not self._ended:
+            self.failure = error
+            if self._begun:
+                told = self._written(self._envelope.chunk({}, "error")) + told
+        else:
+            told = b""
+        self._close()
+        self.finished = True
+        return told + DONE
+
+    def _close(self) -> None:
+        self._ended = True
+        self._ordinary = ordinary.NEVER
+
+    def _note(self, sentence: str) -> None:
+        self._notes[sentence] += 1
+
+    def _event(self, lines: bytes) -> bytes:
+        if self.finished:
+            return b""
+        said = fields.read(lines)
+        if said.data is None or not said.data.strip():
+            return said.comments
+        return said.comments + self._data(said, lines + fields.END)
+
+    def _data(self, said: fields.Event, own: bytes) -> bytes:
+        data = said.data or b""
+        if data.strip() == b"[DONE]":
+            return self._done()
+        document = documents.read(data)
+        value = document.value if document else None
+        if said.is_error:
+            return self._told(value if document else data.decode(errors="replace"), b"")
+        if not isinstance(value, dict) or document is None:
+            self._note("an event that is no JSON object was dropped")
+            return b""
+        if value.get("error"):
+            return self._told(value, own if said.plain and document.exact else b"")
+        return self._chunk(value, own if said.plain and document.exact else b"")
+
+    def _done(self) -> bytes:
+        out = b""
+        if not self._ended:
+            self._note("the finish reason was supplied")
+            steps, fault = self._answer.take({}, "stop")
+            if fault is not None:
+                return self.fail(fault)
+            out = b"".join(self._written(self._envelope.chunk(*step)) for step in steps)
+        self._close()
+        self.finished = True
+        return out + DONE
+
+    def _told(self, value: Any, own: bytes) -> bytes:
+        """Upstream's own words for its failure end the answer; `own` are its bytes, if they may pass."""
+        error = value.get("error", value) if isinstance(value, dict) else value
+        theirs = error if isinstance(error, dict) else {}
+        message = theirs.get("message") or error
+        failure = BrokenAnswer(
+            message
+            if isinstance(message, str) and message
+            else "llama-server reported an error without a text",
+            logged="llama-server reported an error inside its answer",
+        )
+        right = {
+            "code": failure.code,
+            "type": failure.type,
+            **{key: known for key, known in theirs.items() if known is not None},
+            "message": failure.message,
+        }
+        told = {"error": right}
+        return self._fail(failure, own if own and documents.same(value, told) else self._written(told))
+
+    def _chunk(self, chunk: dict[str, Any], own: bytes) -> bytes:
+        """One chunk, made right; `own` are its bytes, if nothing but its meaning speaks against them."""
+        if self._envelope.fill(chunk):
+            own = b""
+        choices = chunk.get("choices")
+        choice = self._chosen(choices)
+        if choice is None or self._ended:
+            if choices != []:
+                self._note("a choice after the finish, or what is none, was dropped")
+            return self._without_choice(chunk, own)
+        if choice.get("error"):
+            return self._told(choice, b"")
+        delta, finish = choice.get("delta"), chunks.finish(choice.get("finish_reason"))
+        if not isinstance(delta, dict) or not delta:
+            delta = message if isinstance(message := choice.get("message"), dict) else {}
+        steps, fault = self._answer.take(delta, finish)
+        out = self._split(chunk, choice, steps, own)
+        if fault is not None:
+            return out + self.fail(fault)
+        if finish is not None:
+            self._close()
+        elif self._answer.in_quote or not self._answer.has_text:
+            self._ordinary = ordinary.NEVER
+        elif own and out is own:
+            self._ordinary = ordinary.learn(own, chunk)
+        return out
+
+    def _chosen(self, choices: object) -> dict[str, Any] | None:
+        """The choice that is answered: the one that came first, whatever number upstream gives it."""
+        if not isinstance(choices, list):
+            return None
+        for choice in choices:
+            if not isinstance(choice, dict):
+                continue
+            index = choice.get("index")
+            if self._choice is None:
+                self._choice = index
+            if index is None or index == self._choice:
+                return choice
+            self._note("another choice than the first was dropped")
+        return None
+
+    def _without_choice(self, chunk: dict[str, Any], own: bytes) -> bytes:
+        if chunk.get("choices") != []:
+            if not chunk.get("usage"):
+                return b""
+            chunk["choices"] = []
+            own = b""
+        return own or self._written(chunk)
+
+    def _split(self, chunk: dict[str, Any], choice: dict[str, Any], steps: list[Step], own: bytes) -> bytes:
+        """The chunk as one for each step. What it says once goes with the first, a count with the last."""
+        if not steps:
+            return self._without_choice(chunk | {"choices": None}, b"")
+        self._begun = True
+        out: list[bytes] = []
+        right = {key: value for key, value in choice.items() if key != "message"}
+        for last, step in zip(range(1 - len(steps), 1), steps, strict=True):
+            right |= {"index": 0, "delta": step.delta}
+            if step.finish is not None or "finish_reason" in right:
+                right["finish_reason"] = step.finish
+            if own and len(steps) == 1 and documents.same([right], chunk["choices"]):
+                return own
+            part = {key: value for key, value in chunk.items() if last == 0 or key not in _ONCE}
+            out.append(self._written(part | {"choices": [right]}))
+            right = {"finish_reason": None}
+        return b"".join(out)
+
+    def _written(self, document: dict[str, Any]) -> bytes:
+        return fields.PREFIX + documents.write(document) + fields.END
