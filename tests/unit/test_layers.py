@@ -25,13 +25,14 @@ MAY: dict[str, set[str]] = {
     "settings": {"errors", "parse"},
     "upstream": {"errors", "cards", "parse"},
     "status": {"", "errors", "upstream"},
+    "repairs": {"dialects"},
     "door": {"", "cors", "errors", "exchange", "journal"},
-    "forward": {"dialects", "door", "headers", "journal", "stream", "upstream"},
+    "forward": {"dialects", "door", "headers", "journal", "repairs", "stream", "upstream"},
     "routes": {"dialects", "door", "errors", "forward", "journal", "status", "upstream"},
     "embedded": {"", "errors"},
     "service": {
-        "", "cards", "cors", "door", "embedded", "errors", "forward", "journal", "parse", "routes",
-        "settings", "status", "upstream",
+        "", "cards", "cors", "door", "embedded", "errors", "forward", "journal", "parse", "repairs",
+        "routes", "settings", "status", "upstream",
     },
     "tap": {"", "settings", "service"},
 }  # fmt: skip
