@@ -14,13 +14,12 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from . import __version__, errors
+from . import errors
 from .cors import Cors
 from .errors import Answer, Dialect
 from .exchange import Exchange
+from .headers import SERVER
 from .journal import VERBOSE_SEGMENTS, Journal
-
-SERVER: Final = f"copilot-proxy/{__version__}".encode("ascii")
 
 _SLASHES: Final = re.compile(rb"/{2,}")
 # what may stand in a request target (RFC 9112 section 3.2, RFC 3986): printable ASCII

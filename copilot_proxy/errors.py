@@ -113,6 +113,12 @@ class BrokenAnswer(UpstreamError):
     code = "upstream_incomplete"
 
 
+class UpstreamRefusal(UpstreamError):
+    """Upstream refused the request, in words of its own."""
+
+    code = "upstream_refusal"
+
+
 class UpstreamLoading(UpstreamError):
     """llama-server is there and still reads its model."""
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Final
 
 from twisted.web.http_headers import Headers
+
+from . import __version__
+
+SERVER: Final = f"copilot-proxy/{__version__}".encode("ascii")
 
 # Of one connection, not of the message. Content-Length is made anew from the body that is really sent.
 HOP_BY_HOP = frozenset(

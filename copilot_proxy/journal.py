@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -134,6 +135,20 @@ class Journal:
             complaint=visible(complaint),
             done=done,
         )
+
+    def waits(self) -> None:
+        """A chat waits for the model."""
+        self.log.info("llama-server is still loading its model; a chat waits for it")
+
+    def noted(self, model: str, notes: Sequence[str]) -> None:
+        """What had to be changed in a stream."""
+        if notes:
+            self.log.info(
+                "made right in the answer{shown_model}: {notes}",
+                model=model,
+                shown_model=f" of {visible(model)}" if model else "",
+                notes="; ".join(notes),
+            )
 
     def answered(self, status: int, headers: Headers) -> None:
         """The head of upstream's answer."""

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from .embedded import address as embedded_address
 from .errors import Dialect
+from .stream.reasoning import Reasoning
 
 MEBIBYTE: Final = 1024 * 1024
 
@@ -116,6 +117,13 @@ def dialect(text: str) -> Dialect | None:
     if text not in names:
         raise ValueError(f"{text!r} is no dialect: give auto, openai or ollama")
     return names[text]
+
+
+def reasoning(text: str) -> Reasoning:
+    try:
+        return Reasoning(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no way to show reasoning: give copilot, content or off") from None
 
 
 def key_file(path: str) -> str | None:

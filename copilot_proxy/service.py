@@ -15,6 +15,7 @@ from twisted.web.resource import IResource
 
 from . import __version__, errors
 from .cards import Card
+from .chat import Chats
 from .cors import Cors
 from .door import Door
 from .embedded.endpoint import EmbeddedEndpoint
@@ -146,7 +147,8 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     models = Models(upstream, reactor)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
-    forward = Forward(upstream, models, Repairs(), journal, reactor.seconds)
+    chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)
+    forward = Forward(upstream, models, chats, journal, reactor)
     routes = Routes(models, health, forward, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),

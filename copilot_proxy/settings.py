@@ -10,6 +10,7 @@ from attrs import frozen
 from . import parse
 from .errors import Dialect
 from .parse import UpstreamAddress
+from .stream.reasoning import Reasoning
 
 EX_USAGE: Final = 64  # sysexits.h: the command was used wrongly
 
@@ -25,6 +26,8 @@ class Settings:
     upstream_key: str | None
     connect_timeout: float
     first_byte_timeout: float
+    load_timeout: float
+    reasoning: Reasoning
     body_limit: int
     cors_origins: tuple[str, ...]
 
@@ -83,6 +86,21 @@ OPTIONS: Final = (
         parse.seconds,
         "Seconds until llama-server must begin its answer: it waits for a free slot before it does. "
         "There is no limit on the whole answer.",
+    ),
+    Option(
+        "load-timeout",
+        "LOAD_TIMEOUT",
+        "300",
+        parse.seconds,
+        "Seconds that a chat waits while llama-server loads its model.",
+    ),
+    Option(
+        "reasoning",
+        "REASONING",
+        "copilot",
+        parse.reasoning,
+        "How Copilot's clients get a model's reasoning: copilot in the fields that they show as thinking, "
+        "content as ordinary text in a block quote, off not at all.",
     ),
     Option(
         "body-limit", "BODY_LIMIT", "100M", parse.size, "The largest request body, in bytes or with K, M, G."
@@ -144,6 +162,8 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         upstream_key=values["upstream-key-file"],
         connect_timeout=values["connect-timeout"],
         first_byte_timeout=values["first-byte-timeout"],
+        load_timeout=values["load-timeout"],
+        reasoning=values["reasoning"],
         body_limit=values["body-limit"],
         cors_origins=values["cors-origin"],
     )

@@ -1,7 +1,7 @@
 """How a client that waits for a stream knows that it is still coming.
 
-VS Code 0.44 gave up 120 s after the head without a first chunk, and after 60 s without a byte; remote windows and
-the Copilot CLI after 300 s. Comments are skipped by every client, and count as bytes.
+VS Code 0.44 gave up 120 s after the head without a first chunk, and after 60 s without a byte; remote windows
+and the Copilot CLI after 300 s. Comments are skipped by every client, and count as bytes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from twisted.web.server import Request
 
 from ..errors import ProxyError, event, status_for
 from ..exchange import Exchange
-from ..headers import end_to_end
+from ..headers import SERVER, end_to_end
 from .events import whole_events
 
 EVENT_STREAM = b"text/event-stream"
@@ -86,7 +86,11 @@ class Relay(Protocol):
         if self.finished.called:
             return  # cancelled: the client left first
         self._request.unregisterProducer()
-        if self._is_whole(reason):
+        self._end(self._is_whole(reason))
+
+    def _end(self, whole: bool) -> None:
+        """Upstream's body has ended; fire `finished`, or close the connection to the client."""
+        if whole:
             self._flush()
             self.finished.callback(None)
             return
@@ -107,6 +111,21 @@ class Relay(Protocol):
 
     def _tell(self, failure: ProxyError) -> None:
         """Say in the body itself why it ends here."""
+
+
+def begin(request: Request) -> None:
+    """Send the head of an event stream of ours."""
+    request.setHeader(b"Server", SERVER)
+    request.setHeader(b"Content-Type", EVENT_STREAM)
+    for name, value in _STREAM_HEAD:
+        request.setHeader(name, value)
+    request.write(b"")
+
+
+def is_event_stream(response: IResponse) -> bool:
+    """Whether upstream answers with SSE, whatever else stands in its content type."""
+    content_type: bytes = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
+    return content_type.partition(b";")[0].strip().lower() == EVENT_STREAM
 
 
 class EventRelay(Relay):
@@ -207,13 +226,13 @@ async def relay(
     """
     headers = end_to_end(response.headers, without=_OURS)
     _copy_head(response, request, headers)
-    content_type = (headers.getRawHeaders(b"content-type") or [b""])[0]
-    kind: type[Relay] = Relay
-    if content_type.partition(b";")[0].strip().lower() == EVENT_STREAM:
-        kind = EventRelay
+    body: Relay
+    if is_event_stream(response):
         for name, value in _STREAM_HEAD:
             request.setHeader(name, value)
+        body = EventRelay(request, exchange, now, lost)
+    else:
+        body = Relay(request, exchange, now, lost)
     request.write(b"")
-    body = kind(request, exchange, now, lost)
     response.deliverBody(cast(IProtocol, body))
     await body.finished
