@@ -11,6 +11,7 @@ from copilot_proxy import parse, settings
 from copilot_proxy.errors import Dialect
 from copilot_proxy.parse import Transport
 from copilot_proxy.settings import Settings, WrongSetting, read
+from copilot_proxy.stream.reasoning import Reasoning
 
 MEBIBYTE = 1024 * 1024
 
@@ -51,6 +52,8 @@ def test_defaults() -> None:
         upstream_key=None,
         connect_timeout=5.0,
         first_byte_timeout=600.0,
+        load_timeout=300.0,
+        reasoning=Reasoning.COPILOT,
         body_limit=100 * MEBIBYTE,
         cors_origins=("*",),
     )
