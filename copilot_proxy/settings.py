@@ -26,6 +26,7 @@ class Settings:
     connect_timeout: float
     first_byte_timeout: float
     body_limit: int
+    context_headroom: float
     cors_origins: tuple[str, ...]
 
 
@@ -88,6 +89,14 @@ OPTIONS: Final = (
         "body-limit", "BODY_LIMIT", "100M", parse.size, "The largest request body, in bytes or with K, M, G."
     ),
     Option(
+        "context-headroom",
+        "CONTEXT_HEADROOM",
+        "0",
+        parse.headroom,
+        "Percent of the context length that is kept from clients: VS Code counts tokens in its own way, and "
+        "may send more of them than it means to.",
+    ),
+    Option(
         "cors-origin",
         "CORS_ORIGIN",
         "*",
@@ -145,5 +154,6 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         connect_timeout=values["connect-timeout"],
         first_byte_timeout=values["first-byte-timeout"],
         body_limit=values["body-limit"],
+        context_headroom=values["context-headroom"],
         cors_origins=values["cors-origin"],
     )
