@@ -87,6 +87,16 @@ def seconds(text: str) -> float:
     return value
 
 
+def headroom(text: str) -> float:
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 90:
+        raise ValueError(f"{text!r} is no percentage from 0 to 90")
+    return value
+
+
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE}
 
 

@@ -104,6 +104,18 @@ class Routes:
     async def tags(self, request: ProxyRequest) -> Answer:
         return _json(listing.tags((await self._models.listing()).cards))
 
+    @app.route("/api/ps", methods=["GET", "HEAD"])
+    @_answering
+    async def ps(self, request: ProxyRequest) -> Answer:
+        return _json(listing.ps((await self._models.listing()).cards))
+
+    @app.route("/api/experimental/model-recommendations", methods=["GET", "HEAD"])
+    @_answering
+    async def recommendations(self, request: ProxyRequest) -> Answer:
+        return _json(
+            {"recommendations": []}
+        )  # Ollama's are of its own library; the extension waits 2 s for them
+
     @app.route("/api/show", methods=["POST"])
     @_answering
     async def show(self, request: ProxyRequest) -> Answer:

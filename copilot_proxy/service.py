@@ -144,7 +144,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         connect_timeout=settings.connect_timeout,
         first_byte_timeout=settings.first_byte_timeout,
     )
-    models = Models(upstream, reactor)
+    models = Models(upstream, reactor, headroom=settings.context_headroom)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
     chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)

@@ -38,20 +38,32 @@ class Listing:
     document: Document = field(factory=dict)
 
     def named(self, name: str) -> Card | None:
-        """The model that a client calls `name`; `:latest` is Ollama's default tag, which says nothing."""
+        """The model that a client calls `name`; `:latest` is Ollama's default tag, which says nothing.
+
+        Where no model has that name, a number is a position in the list: Copilot Chat 0.37 takes the index in
+        /api/tags for the id of a model (microsoft/vscode#293770).
+        """
         for wanted in (name, name.removesuffix(":latest")):
             for card in self.cards:
                 if wanted in (card.name, card.id):
                     return card
-        return None
+        by_position = {str(position): card for position, card in enumerate(self.cards)}
+        return by_position.get(name)
 
 
 class Models:
-    """The models behind `upstream`. `now` is the wall clock, which dates them."""
+    """The models behind `upstream`. `now` is the wall clock, which dates them; `headroom` is their cards'."""
 
-    def __init__(self, upstream: Upstream, clock: IReactorTime, now: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: IReactorTime,
+        now: Callable[[], datetime] = _now,
+        headroom: float = 0.0,
+    ) -> None:
         self._upstream = upstream
         self._clock = clock
+        self._headroom = headroom
         self._now = now
         self._known = Listing()
         self._asked: float | None = None
@@ -101,7 +113,10 @@ class Models:
             for entry in entries(models or {}, tags or {})
             if may_ask_props(entry)
         }
-        return Listing([self._dated(card) for card in cards(models or {}, tags or {}, props)], models or {})
+        return Listing(
+            [self._dated(card) for card in cards(models or {}, tags or {}, props, self._headroom)],
+            models or {},
+        )
 
     def _dated(self, card: Card) -> Card:
         seen = self._first_seen.setdefault(card.digest, self._now().isoformat(timespec="microseconds"))

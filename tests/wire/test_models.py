@@ -142,3 +142,23 @@ def test_chat_while_models_cannot_be_asked(fresh: Wire) -> None:
     assert upstream.request.target == b"/v1/chat/completions"
     upstream.tells({})
     assert client.answer.status == 200
+
+
+def test_numbers_are_positions(open_wire: OpenWire) -> None:
+    """B5: a bare number is a position in /api/tags, for Copilot Chat 0.37, unless a model is called so."""
+    wire = open_wire(models=("first", "/models/second.gguf", "0"))
+    client = wire.client()
+    client.gets("/api/tags")
+    listed = [model["name"] for model in client.answer.json["models"]]
+    assert listed == ["first", "second", "0"]
+    for model, sent in (
+        ("1", "/models/second.gguf"),
+        ("2", "0"),
+        ("0", "0"),
+        ("3", "3"),
+        ("01", "01"),
+        ("-1", "-1"),
+    ):
+        wire.client().posts("/chat/completions", {"model": model, "messages": []})
+        assert json.loads(wire.asked[0].request.body)["model"] == sent
+        wire.asked[0].tells({})
