@@ -23,6 +23,9 @@ FRESH: Final = 2.0
 # Seconds for one question about models; llama-server answers them while it generates.
 PATIENCE: Final = 10.0
 
+# Upstream is not there. It is when it says 503 "Loading model", or refuses the key.
+_AWAY: Final = (errors.UpstreamRefused, errors.UpstreamUnknown, errors.UpstreamLost, errors.UpstreamSlow)
+
 _JSON: Final = Headers({b"content-type": [b"application/json"]})
 
 
@@ -73,7 +76,10 @@ class Models:
         self._first_seen: dict[str, str] = {}
 
     async def listing(self) -> Listing:
-        """Every model, at most two seconds old. Raises an UpstreamError where upstream cannot be asked.
+        """Every model, at most two seconds old; as it was last, while upstream is away.
+
+        Raises an UpstreamError where upstream never told its models, and while it loads: it may come back with
+        another model, and clients keep what they are told of one.
 
         Callers at the same time share one round of questions; one that is cancelled leaves it to the others.
         """
@@ -94,9 +100,11 @@ class Models:
     async def _ask(self) -> Listing:
         try:
             found = await self._look()
-        except errors.UpstreamError:
+        except errors.UpstreamError as e:
             self._has_ollama_api = True  # what comes back may be another server
-            raise
+            if self._asked is None or not isinstance(e, _AWAY):
+                raise
+            return self._known
         self._known, self._asked = found, self._clock.seconds()
         return found
 

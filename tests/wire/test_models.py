@@ -112,11 +112,31 @@ def test_upstream_that_was_replaced(fresh: Wire) -> None:
     got(fresh, server("tiny"))
     fresh.passes(3)
     fresh.refusal = error.ConnectionRefusedError()
-    assert got(fresh, {}).answer.status == 502
+    assert got(fresh, {}).answer.status == 200
     fresh.refusal = None
     client = fresh.client()
     client.gets("/api/tags")
     assert "/api/tags" in fresh.serves(server("tiny"))
+
+
+def test_last_good_while_upstream_is_away(fresh: Wire) -> None:
+    """A: the models stay listed as they were while upstream is down, and are what it tells when it is back."""
+    before = got(fresh, server("tiny")).answer.json
+    fresh.passes(3)
+    fresh.refusal = error.ConnectionRefusedError()
+    assert got(fresh, {}).answer.json == before
+    fresh.refusal = None
+    assert got(fresh, server("other")).answer.json["models"][0]["name"] == "other"
+
+
+def test_no_guess_while_a_model_loads(fresh: Wire) -> None:
+    """A: what upstream told before is not told while it loads, for it may be loading another model."""
+    got(fresh, server("tiny"))
+    fresh.passes(3)
+    client = fresh.client()
+    client.gets("/api/tags")
+    fresh.asked[0].tells(LOADING, 503)
+    assert client.answer.status == 503
 
 
 # ---------------------------------------------------------------- chats
