@@ -22,6 +22,10 @@ Document = Mapping[str, Any]
 _ADDED = ("tools", "planAndExecute")
 
 
+# of a card: what no client is told, or not as a property of the model
+_UNTOLD = ("modified_at", "loaded", "own_tags", "train_length")
+
+
 @frozen
 class Card:
     """One model. Sizes are bytes, lengths tokens; None means that upstream does not tell."""
@@ -56,7 +60,7 @@ class Card:
     @property
     def digest(self) -> str:
         """64 hex characters that change when anything does that clients are told, and only then."""
-        told = asdict(self, filter=lambda told, _: told.name not in ("modified_at", "loaded", "own_tags"))
+        told = asdict(self, filter=lambda told, _: told.name not in _UNTOLD)
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
@@ -174,3 +178,15 @@ def _card(entry: Document, name: str, row: Document, own: Document, props: Docum
         loaded=may_ask_props(entry),
         own_tags=own,
     )
+
+
+# Tokens. Copilot's agent mode sends 10,000 to 20,000 of tools and instructions before the first question.
+_ENOUGH_FOR_AGENTS = 20_000
+
+
+def described(card: Card) -> str:
+    """One model in a few words, for the log."""
+    context = f"{card.context_length} tokens of context" if card.context_length else "context unknown"
+    small = card.context_length is not None and card.context_length < _ENOUGH_FOR_AGENTS
+    warning = ", too few for Copilot's agent mode" if small else ""
+    return f"{card.name} ({context}{warning}, {'tools' if card.tools else 'no tools'})"

@@ -120,7 +120,7 @@ def test_upstream_that_was_replaced(fresh: Wire) -> None:
 
 
 def test_last_good_while_upstream_is_away(fresh: Wire) -> None:
-    """A: the models stay listed as they were while upstream is down, and are what it tells when it is back."""
+    """A: the models stay listed while upstream is down, and are what it tells when it is back."""
     before = got(fresh, server("tiny")).answer.json
     fresh.passes(3)
     fresh.refusal = error.ConnectionRefusedError()
