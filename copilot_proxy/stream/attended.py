@@ -54,6 +54,8 @@ class GuardedRelay(EventRelay):
         if out:
             self._heartbeat.heard()
             super()._send(out)
+        if self._guard.finished:
+            self._heartbeat.stop()  # nothing may stand behind [DONE], however late upstream ends its body
 
     def _end(self, whole: bool) -> None:
         if whole:
