@@ -118,7 +118,10 @@ class Chats:
                         f"{self._load_timeout:g} s; --load-timeout sets how long to wait"
                     )
                 await deferLater(self._clock, _LOOK)
-                status, _ = await self._upstream.fetch(b"GET", b"/health", timeout=_PATIENCE)
+                try:
+                    status, _ = await self._upstream.fetch(b"GET", b"/health", timeout=_PATIENCE)
+                except errors.UpstreamSlow:
+                    pass  # it is busy with its model, and --load-timeout is the limit for that
 
     async def _cured(self, ask: Ask, target: bytes, model: str, body: bytes, response: IResponse) -> Answered:
         """Upstream's answer to the chat with cures for what it complains about.
