@@ -140,6 +140,7 @@ def test_chat_while_models_cannot_be_asked(fresh: Wire) -> None:
     fresh.asked[0].tells(LOADING, 503)
     (upstream,) = fresh.asked
     assert upstream.request.target == b"/v1/chat/completions"
-    upstream.tells(LOADING, 503)
-    assert client.answer.status == 503
-    assert client.answer.json == LOADING
+    refusal = {"error": {"code": 400, "message": "no", "type": "x"}}
+    upstream.tells(refusal, 400)
+    assert client.answer.status == 400
+    assert client.answer.json == refusal
