@@ -1,4 +1,4 @@
-"""What the tests of attended streams share: Copilot's clients, what upstream says to them, and who reads it."""
+"""What the tests of attended streams share: Copilot's clients, what upstream says, and who reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from copilot_proxy.stream.heartbeat import COMMENT
 from tests.unit.copilot_parser import VS_CODE as VS_CODE_PARSERS
 from tests.unit.copilot_parser import CopilotCLI
 from tests.unit.stream_writer import DONE, FIRST, STOP, documents, errors, finishes, keeps_the_checklist, text
-from tests.wire.message import EVENTS_HEAD, chunk
+from tests.wire.llama import LOADING
+from tests.wire.message import EVENTS_HEAD, Message, chunk
 from tests.wire.pair import Wire
 from tests.wire.peers import Client, UpstreamConnection
 
@@ -26,6 +27,8 @@ JSON = "Content-Type: application/json; charset=utf-8"
 WHOLE = FIRST + text("I") + text(" am") + STOP + DONE
 LAST_CHUNK = chunk(b"")
 
+LOOK = 1.0  # seconds between two looks at whether llama-server has loaded its model
+
 
 def begun(wire: Wire, *fields: str) -> tuple[Client, UpstreamConnection]:
     """A streamed chat of VS Code's, or of the client with these fields, that upstream has got."""
@@ -38,7 +41,7 @@ def streaming(wire: Wire, *events: bytes) -> tuple[Client, UpstreamConnection]:
     """A chat of VS Code's to which upstream has sent its head, and these events."""
     client, upstream = begun(wire)
     upstream.sends(EVENTS_HEAD)
-    for sent in events:
+    for sent in filter(None, events):
         upstream.sends(chunk(sent))
     return client, upstream
 
@@ -65,7 +68,7 @@ def without_comments(client: Client) -> bytes:
 
 
 def told(client: Client) -> Any:
-    """The error with which the client's stream ended, as C11 wants it: clean, once, and read by its parsers."""
+    """The error with which the client's stream ended, as C11 wants it: clean, once, and seen by parsers."""
     answer = client.answer
     assert answer.status == 200
     assert answer.whole, "a client may throw away what it has not read of a stream that breaks"
@@ -78,3 +81,31 @@ def told(client: Client) -> Any:
         assert json.loads(parser().read(answer.body).failure or "null") == error
     assert CopilotCLI().read(answer.body).failure == error["message"]
     return error
+
+
+def loads(wire: Wire, *fields: str, **members: Any) -> tuple[Client, Message]:
+    """A chat to which llama-server said that it loads its model, and what it had been sent."""
+    client = wire.client()
+    client.chats(*fields, **members)
+    upstream = wire.asked[-1]
+    asked = upstream.request
+    upstream.tells(LOADING, 503)
+    return client, asked
+
+
+def still(wire: Wire, times: int) -> None:
+    """The proxy looks `times` times, once a second, and llama-server still loads."""
+    for _ in range(times):
+        assert wire.asked == []
+        wire.passes(LOOK)
+        (looked,) = wire.asked
+        assert looked.request.start == b"GET /health HTTP/1.1"
+        looked.tells(LOADING, 503)
+
+
+def loaded(wire: Wire) -> None:
+    """At the next look llama-server is ready."""
+    wire.passes(LOOK)
+    (looked,) = wire.asked
+    assert looked.request.target == b"/health"
+    looked.tells({"status": "ok"})

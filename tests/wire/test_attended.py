@@ -1,4 +1,4 @@
-"""Does a client of Copilot's hear in time that its answer comes, and nobody else anything more than before?"""
+"""Does a client of Copilot's hear in time that its answer comes, and do others notice nothing?"""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_early_error_is_a_status(wire: Wire, status: int, shown: int) -> None:
 
 
 def test_head_in_time(wire: Wire) -> None:
-    """C3: upstream's head within 3 s is the client's at once, without a comment, which silence alone brings."""
+    """C3: upstream's head within 3 s is the client's at once, and a comment comes only after silence."""
     client, upstream = begun(wire)
     wire.passes(1)
     upstream.sends(EVENTS_HEAD)
