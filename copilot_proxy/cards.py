@@ -9,6 +9,7 @@ chat_template_caps, modalities), and, of servers up to b8672 and of Ollama itsel
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,10 @@ Document = Mapping[str, Any]
 _ADDED = ("tools", "planAndExecute")
 
 
+# of a card: what no client is told, or not as a property of the model
+_UNTOLD = ("modified_at", "loaded", "own_tags", "train_length")
+
+
 @frozen
 class Card:
     """One model. Sizes are bytes, lengths tokens; None means that upstream does not tell."""
@@ -31,7 +36,7 @@ class Card:
     """What clients see: unique, and no path."""
     capabilities: tuple[str, ...]
     context_length: int | None = None
-    """What one slot really holds, never what the model was trained with."""
+    """What one slot really holds, less `--context-headroom`; never what the model was trained with."""
     train_length: int | None = None
     size: int = 0
     parameters: int | None = None
@@ -39,6 +44,8 @@ class Card:
     template: str = ""
     modified_at: str = ""
     """RFC 3339: when the proxy first saw the model like this; llama-server tells no time."""
+    loaded: bool = True
+    """It is in memory; only a router has models that are not."""
     own_tags: Document = field(factory=dict)
     """Upstream's own entry of /api/tags, where it has one."""
 
@@ -53,7 +60,7 @@ class Card:
     @property
     def digest(self) -> str:
         """64 hex characters that change when anything does that clients are told, and only then."""
-        told = asdict(self, filter=lambda told, _: told.name not in ("modified_at", "own_tags"))
+        told = asdict(self, filter=lambda told, _: told.name not in _UNTOLD)
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
@@ -125,31 +132,42 @@ def entries(models: Document, tags: Document) -> list[Document]:
     return [{"id": name} for name in names if name]
 
 
-def cards(models: Document, tags: Document, props: Mapping[str, Document]) -> list[Card]:
-    """The cards, in upstream's order. `props` maps an id to the model's /props, where they could be asked."""
+def cards(
+    models: Document, tags: Document, props: Mapping[str, Document], headroom: float = 0.0
+) -> list[Card]:
+    """The cards, in upstream's order. `props` maps an id to the model's /props, where they could be asked.
+
+    `headroom` is the percentage of each context that is kept from clients, which count tokens differently.
+    """
     listed = entries(models, tags)
     names = _names(_text(entry["id"]) for entry in listed)
     own_rows = {_text(row.get("model")) or _text(row.get("name")): row for row in rows(models, "models")}
     own = {_text(row.get("model")) or _text(row.get("name")): row for row in rows(tags, "models")}
     return [
         _card(
-            entry, names, own_rows.get(entry["id"], {}), own.get(entry["id"], {}), props.get(entry["id"], {})
+            entry,
+            names[entry["id"]],
+            own_rows.get(entry["id"], {}),
+            own.get(entry["id"], {}),
+            props.get(entry["id"], {}),
+            headroom,
         )
         for entry in listed
     ]
 
 
-def _card(entry: Document, names: Mapping[str, str], row: Document, own: Document, props: Document) -> Card:
+def _card(entry: Document, name: str, row: Document, own: Document, props: Document, headroom: float) -> Card:
     meta = _mapping(entry.get("meta"))
     settings = _mapping(props.get("default_generation_settings"))
     details = _mapping(own.get("details"))
     given = [name for source in (entry, row, own) for name in _strings(source.get("capabilities"))]
     modalities = _strings(_mapping(entry.get("architecture")).get("input_modalities"))
+    slot = _count(settings.get("n_ctx")) or _count(meta.get("n_ctx"))
     return Card(
         id=entry["id"],
-        name=names[entry["id"]],
+        name=name,
         capabilities=capabilities(given, props, ("vision" if m == "image" else m for m in modalities)),
-        context_length=_count(settings.get("n_ctx")) or _count(meta.get("n_ctx")),
+        context_length=None if slot is None else math.floor(slot * (100 - headroom) / 100),
         train_length=_count(meta.get("n_ctx_train")),
         size=_count(meta.get("size")) or _count(own.get("size")) or 0,
         parameters=_count(meta.get("n_params")),
@@ -157,5 +175,18 @@ def _card(entry: Document, names: Mapping[str, str], row: Document, own: Documen
         or _text(props.get("model_ftype"))
         or _text(details.get("quantization_level")),
         template=_text(props.get("chat_template")),
+        loaded=may_ask_props(entry),
         own_tags=own,
     )
+
+
+# Tokens. Copilot's agent mode sends 10,000 to 20,000 of tools and instructions before the first question.
+_ENOUGH_FOR_AGENTS = 20_000
+
+
+def described(card: Card) -> str:
+    """One model in a few words, for the log."""
+    context = f"{card.context_length} tokens of context" if card.context_length else "context unknown"
+    small = card.context_length is not None and card.context_length < _ENOUGH_FOR_AGENTS
+    warning = ", too few for Copilot's agent mode" if small else ""
+    return f"{card.name} ({context}{warning}, {'tools' if card.tools else 'no tools'})"

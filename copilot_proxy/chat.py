@@ -128,7 +128,7 @@ class Chats:
 
         Where no cure is left, the client gets the first complaint, which is about what it wrote itself; a
         later one may be about what a cure made of it. Only that a chat is too long for the context is told
-        even then: cures make none longer, and it is what the client has to know.
+        even then: no cure is to blame for that, and it is what the client has to know.
         """
         told: Answered | None = None
         tried: list[Repair] = []

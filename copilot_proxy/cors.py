@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.web.server import Request
 
 from .errors import Answer, OriginRefused
@@ -42,7 +43,11 @@ class Cors:
         request.setHeader(b"Access-Control-Allow-Origin", origin)
 
     def _is_own(self, request: Request, origin: bytes) -> bool:
+        """A page of the proxy's own address. A name may be anybody's, and lead here (DNS rebinding)."""
         host = request.getHeader(b"host") or b""
+        name = host.rpartition(b":")[0].strip(b"[]").decode("latin-1")
+        if not (name == "localhost" or isIPAddress(name) or isIPv6Address(name)):
+            return False
         return origin in (b"http://" + host, b"https://" + host)
 
     def answer(self, request: Request) -> Answer | None:

@@ -8,17 +8,19 @@ from io import BytesIO
 from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import ILoggingContext, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from . import errors
 from .cors import Cors
+from .dialects.choose import SHARED
 from .errors import Answer, Dialect
 from .exchange import Exchange
-from .headers import SERVER
+from .headers import SERVER, VIA
 from .journal import VERBOSE_SEGMENTS, Journal
 
 _SLASHES: Final = re.compile(rb"/{2,}")
@@ -76,7 +78,8 @@ class ProxyRequest(Request):
         door.opened(self)
         self.body = cast(BytesIO, self.content).getvalue()
         self.content = BytesIO()
-        if tidy(self.path).startswith(b"/api/"):
+        path = tidy(self.path)
+        if path.startswith(b"/api/") and path not in SHARED:
             self.dialect = Dialect.OLLAMA
         try:
             answer = door.at_once(self)
@@ -93,6 +96,10 @@ class ProxyRequest(Request):
     def door(self) -> Door:
         """Where this request came in."""
         return cast(Door, cast(Any, self.channel).site)
+
+    def getRequestHostname(self) -> bytes:
+        """A name for klein, which asks for one and would stumble over some: no route depends on it."""
+        return b"localhost"
 
     def take_body(self) -> bytes:
         """The body, which this request then holds no more."""
@@ -111,6 +118,7 @@ class ProxyRequest(Request):
         return self.path + mark + query
 
 
+@implementer(ILoggingContext)
 class Door(Site):
     """The server's side of every connection. `body_limit` is bytes."""
 
@@ -125,6 +133,12 @@ class Door(Site):
         self._clock = clock
         self._cors = cors
         self._journal = journal
+        self.closing = False
+        """The proxy is being stopped, and with it every connection."""
+
+    def logPrefix(self) -> str:
+        """The name before Twisted's own lines about this port (ILoggingContext)."""
+        return "copilot-proxy"
 
     def log(self, request: HTTPRequest) -> None:
         """Nothing: twisted.web's access line knows neither the model nor a client that left."""
@@ -141,6 +155,10 @@ class Door(Site):
     def at_once(self, request: ProxyRequest) -> Answer | None:
         """The answer that needs no route, None where a route has to find it; raises ProxyError."""
         self._cors.mark(request)
+        if VIA in request.requestHeaders.getRawHeaders(b"via", ()):
+            raise errors.UpstreamIsProxy(
+                "--upstream names this proxy itself: llama-server usually listens on port 11433"
+            )
         if not request.uri.startswith(b"/"):
             # an absolute URL or `*` (RFC 9112 section 3.2) would lead somewhere else than to upstream
             raise errors.BadRequest("the request target must be a path such as /v1/models")
@@ -160,7 +178,8 @@ class Door(Site):
 
     def _broken(self, request: ProxyRequest, reason: Failure) -> None:
         request.exchange.gone = True
-        self._ended(request, "cut by upstream" if request.exchange.failure else "the client left")
+        left = "the proxy was stopped" if self.closing else "the client left"
+        self._ended(request, "cut by upstream" if request.exchange.failure else left)
 
     def _ended(self, request: ProxyRequest, how: str) -> None:
         failure = request.exchange.failure

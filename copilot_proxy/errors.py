@@ -119,6 +119,12 @@ class UpstreamRefusal(UpstreamError):
     code = "upstream_refusal"
 
 
+class UpstreamIsProxy(UpstreamError):
+    """The proxy was told to ask itself."""
+
+    status, code = 508, "upstream_loop"
+
+
 class UpstreamLoading(UpstreamError):
     """llama-server is there and still reads its model."""
 

@@ -26,8 +26,14 @@ REWRITTEN: Final = {
 # Where a refusal may be cured: what is written like a chat of OpenAI's.
 _CHATS: Final = frozenset({b"/api/chat", b"/v1/chat/completions", b"/chat/completions"})
 
-# Where answers are streams: nothing there may be zipped on its way, for it would come in lumps.
-_STREAMED: Final = frozenset({*REWRITTEN, b"/v1/chat/completions", b"/chat/completions", b"/v1/completions"})
+# Where answers may be streams: nothing there may be zipped on its way, for it would come in lumps.
+_STREAMED: Final = frozenset(
+    {
+        *REWRITTEN,
+        *(prefix + path for prefix in (b"", b"/v1") for path in (b"/chat/completions", b"/completions")),
+        *(prefix + path for prefix in (b"", b"/v1") for path in (b"/responses", b"/messages")),
+    }
+)
 
 # What a client says to this proxy and not to llama-server. CORS is settled at the door. A stream with an
 # X-Conversation-Id goes on when its reader has left, and would keep its slot (llama.cpp b11549).
@@ -66,8 +72,10 @@ class Forward:
 
         Raises InvalidJSON or an UpstreamError, and finishes the request otherwise.
         """
-        resolve = await self._models.resolver()
+        resolve = self._models.resolve
         rewritten = rewrite(request.body, resolve_model=resolve)
+        if rewritten.model and await self._models.learn(rewritten.model):
+            rewritten = rewrite(request.body, resolve_model=resolve)
         request.body = rewritten.body
         request.exchange.model = rewritten.model
         changes = rewritten.changes

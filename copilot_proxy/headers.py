@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container
 from typing import Final
+from uuid import uuid4
 
 from twisted.web.http_headers import Headers
 
 from . import __version__
 
 SERVER: Final = f"copilot-proxy/{__version__}".encode("ascii")
+
+# This very proxy, so that it knows a request of its own (RFC 9110 section 7.6.3)
+VIA: Final = b"1.1 copilot-proxy-" + uuid4().hex[:12].encode("ascii")
 
 # Of one connection, not of the message. Content-Length is made anew from the body that is really sent.
 HOP_BY_HOP = frozenset(

@@ -16,11 +16,19 @@ from .stream.usage import tokens
 MASK: Final = "***"
 
 _SECRET_HEADER: Final = re.compile(rb"auth|key|token|secret|password|cookie", re.IGNORECASE)
-# the members of a JSON body whose value is a key
-_SENSITIVE: Final = r"(?:api[-_]?key|authorization|access[-_]?token|auth[-_]?token|secret|password|bearer)"
-_SECRET_MEMBER: Final = re.compile(rf'("[\w-]*{_SENSITIVE}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
-# the same in JSON that stands inside a string, such as a tool call's arguments
-_SECRET_INSIDE: Final = re.compile(rf'(\\+"[\w-]*{_SENSITIVE}\\+"\s*:\s*\\+")[^"\\]*', re.IGNORECASE)
+# The members of a JSON body that are keys, with all that stands in them: api_key, apiKeys, GITHUB_TOKEN,
+# password. Numbers are none: max_tokens.
+_SECRET_MEMBER: Final = re.compile(
+    r"api[-_]?keys?|authorization|(?:^|[-_])token$|[a-z]Token$|secret|password|credential|bearer|[-_]key$|^key$",
+    re.IGNORECASE,
+)
+# The same in text: JSON inside a string such as a tool call's arguments, a form, a header in a message. What
+# is repeated has a bound, or a body of backslashes would take seconds.
+_SECRET_TEXT: Final = re.compile(
+    r"((?:api[-_]?keys?|authorization|token|secret|password|credential)"
+    r"[\\\"' ]{0,8}[:=][\\\"' \[]{0,8})(?!Bearer )[^\s\\\"',&}]+",
+    re.IGNORECASE,
+)
 _SECRET_BEARER: Final = re.compile(r"(bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
 
 # Characters of one body that are logged; what is longer is cut, and says so.
@@ -47,19 +55,27 @@ def masked_headers(headers: Headers) -> str:
     )
 
 
+def _masked(value: Any, name: str = "") -> Any:
+    if name and not isinstance(value, int | float | None) and _SECRET_MEMBER.search(name):
+        return MASK
+    if isinstance(value, dict):
+        return {key: _masked(member, key) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value
+
+
 def masked_body(body: bytes) -> str:
     """The body as people read it: JSON is indented, keys are masked, and what is very long is cut."""
     try:
-        body = msgspec.json.format(body, indent=2)
-    except (msgspec.DecodeError, RecursionError):
-        pass  # not JSON: shown as it is
-    text = body.decode("utf-8", "backslashreplace")
-    text = _SECRET_MEMBER.sub(rf'\1"{MASK}"', text)
-    text = _SECRET_INSIDE.sub(rf"\1{MASK}", text)
-    text = _SECRET_BEARER.sub(rf"\1{MASK}", text)
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}\n... and {len(text) - _LONGEST} characters more"
-    return text
+        document = msgspec.json.encode(_masked(msgspec.json.decode(body)))
+        text = msgspec.json.format(document, indent=2).decode("utf-8")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        text = body.decode("utf-8", "backslashreplace")  # not JSON: shown as it is
+    cut = text[:_LONGEST]
+    shown = _SECRET_TEXT.sub(rf"\1{MASK}", _SECRET_BEARER.sub(rf"\1{MASK}", cut))
+    more = len(text) - len(cut)
+    return f"{shown}\n... and {more} characters more" if more else shown
 
 
 class Journal:

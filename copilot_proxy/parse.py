@@ -63,6 +63,8 @@ def _web_address(text: str) -> UpstreamAddress:
         port = url.port
     except ValueError as e:
         raise ValueError(f"{text!r} is no URL: {e}") from None
+    if port == 0:
+        raise ValueError(f"{text!r} has port 0, where nobody listens")
     if not url.hostname or not text.isascii() or any(c.isspace() for c in text):
         raise ValueError(f"{text!r} names no host: give {url.scheme}://HOST:PORT")
     if url.username is not None or url.password is not None:
@@ -84,6 +86,16 @@ def seconds(text: str) -> float:
         value = -1.0
     if not 0 < value < 1e9:
         raise ValueError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def headroom(text: str) -> float:
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 90:
+        raise ValueError(f"{text!r} is no percentage from 0 to 90")
     return value
 
 
@@ -141,7 +153,7 @@ def key_file(path: str) -> str | None:
 
 def endpoint(text: str) -> str:
     # what --port is made of is read by twisted's endpoint parser, when the service is made
-    if text.strip().isdigit():
+    if text.strip().isdigit() and int(text) <= 65535:
         raise ValueError(f"{text!r} is no endpoint: did you mean tcp:{text.strip()}:interface=127.0.0.1?")
     return text
 

@@ -14,13 +14,16 @@ from twisted.python.failure import Failure
 
 from . import errors
 from .dialects import choose, listing
-from .dialects.jsontext import OBJECT, InvalidJSON, kind, members, minify
+from .dialects.jsontext import OBJECT, InvalidJSON, kind, members, minify, string
 from .door import ProxyRequest, send
 from .errors import Answer, Dialect
 from .forward import Forward
 from .journal import Journal
 from .status.health import Health
 from .upstream.models import Models
+
+# what may stand before a JSON document: white space, and the byte order mark that llama-server takes
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 Handler = Callable[["Routes", ProxyRequest], Awaitable[Any]]
 
@@ -39,6 +42,7 @@ def _answering(handler: Handler) -> Handler:
     @wraps(handler)
     async def answering(self: Routes, request: ProxyRequest) -> None:
         exchange = request.exchange
+        self._journal.asked(request)
         try:
             answer = await handler(self, request)
         except Exception as e:
@@ -104,13 +108,25 @@ class Routes:
     async def tags(self, request: ProxyRequest) -> Answer:
         return _json(listing.tags((await self._models.listing()).cards))
 
+    @app.route("/api/ps", methods=["GET", "HEAD"])
+    @_answering
+    async def ps(self, request: ProxyRequest) -> Answer:
+        return _json(listing.ps((await self._models.listing()).cards))
+
+    @app.route("/api/experimental/model-recommendations", methods=["GET", "HEAD"])
+    @_answering
+    async def recommendations(self, request: ProxyRequest) -> Answer:
+        return _json(
+            {"recommendations": []}
+        )  # Ollama's are of its own library; the extension waits 2 s for them
+
     @app.route("/api/show", methods=["POST"])
     @_answering
     async def show(self, request: ProxyRequest) -> Answer:
         fields = members(self._json(request)) or {}
         for key in ("model", "name"):  # the Ollama command line writes an empty model beside its name
-            name = msgspec.json.decode(fields.get(key, b'""'))
-            if name and isinstance(name, str):
+            name = string(fields[key]) if key in fields else None
+            if name:
                 card = await self._models.find(name)
                 return _json(listing.show(card, await self._models.show(card)))
         raise errors.BadRequest("model is required")
@@ -153,10 +169,9 @@ class Routes:
     @app.route("/", branch=True, methods=None)
     @_answering
     async def anything(self, request: ProxyRequest) -> None:
-        self._journal.asked(request)
         is_json = b"json" in (request.getHeader(b"content-type") or b"").lower()
         # llama-server reads JSON whatever the content type, and curl's is that of a form
-        if request.body[:1] in (b"{", b"[") or (is_json and request.body):
+        if request.body.lstrip(_BEFORE_JSON)[:1] in (b"{", b"[") or (is_json and request.body):
             try:
                 request.body = minify(request.body)
             except InvalidJSON:
@@ -172,5 +187,4 @@ class Routes:
         """The body, minified; raises InvalidJSON or EncodedBody."""
         if request.getHeader(b"content-encoding") not in (None, b"identity"):
             raise errors.EncodedBody("the body is compressed: send it as it is, without Content-Encoding")
-        self._journal.asked(request)
         return minify(request.body)

@@ -8,13 +8,12 @@ from typing import Any, cast
 from twisted.application import service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from . import __version__, errors
-from .cards import Card
 from .chat import Chats
 from .cors import Cors
 from .door import Door
@@ -72,31 +71,24 @@ class Proxy(service.MultiService):
         self.log.info(
             "copilot-proxy {version} listens on {address}", version=__version__, address=shown(port.getHost())
         )
-        Deferred.fromCoroutine(self._announce(port.getHost())).addErrback(
+        self.log.info("VS Code: {hint}", hint=vs_code_hint(port.getHost()))
+        Deferred.fromCoroutine(self._announce()).addErrback(
             lambda failure: self.log.failure("the start could not be announced", failure)
         )
 
-    async def _announce(self, address: IAddress) -> None:
-        there = self._upstream.shown
+    async def _announce(self) -> None:
         await self._health.look()
         try:
-            cards = (await self._models.listing()).cards
-        except errors.UpstreamError as e:
-            self.log.warn(
-                "upstream {upstream}: {reason} Requests will work as soon as it is there.",
-                upstream=there,
-                reason=e.message,
-            )
-        else:
-            models = ", ".join(map(described, cards)) or "no models"
-            self.log.info("upstream {upstream} has {models}", upstream=there, models=models)
-        self.log.info("VS Code: {hint}", hint=vs_code_hint(address))
+            await self._models.listing()
+        except errors.UpstreamError:
+            pass  # it is in the log, and requests work as soon as upstream is there
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then end an embedded llama.cpp; fires when both have ended."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._door.closing = self._upstream.closing = True
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
@@ -114,15 +106,10 @@ def shown(address: Any) -> str:
 
 def vs_code_hint(address: Any) -> str:
     """What to do in VS Code for the models to appear (as of 1.139)."""
-    port = getattr(address, "port", None)
-    url = f"http://127.0.0.1:{port}" if port else "of the server before this socket"
+    url = "of the server before this socket"
+    if getattr(address, "port", None):
+        url = shown(address).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//127.0.0.1:")
     return f'run "Chat: Manage Language Models", choose Add Models, then Ollama, and give the URL {url}'
-
-
-def described(card: Card) -> str:
-    """One model in a few words."""
-    context = f"{card.context_length} tokens of context" if card.context_length else "context unknown"
-    return f"{card.name} ({context}, {'tools' if card.tools else 'no tools'})"
 
 
 def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -> Proxy:
@@ -144,7 +131,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         connect_timeout=settings.connect_timeout,
         first_byte_timeout=settings.first_byte_timeout,
     )
-    models = Models(upstream, reactor)
+    models = Models(upstream, reactor, headroom=settings.context_headroom)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
     chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)

@@ -29,6 +29,7 @@ class Settings:
     load_timeout: float
     reasoning: Reasoning
     body_limit: int
+    context_headroom: float
     cors_origins: tuple[str, ...]
 
 
@@ -106,6 +107,14 @@ OPTIONS: Final = (
         "body-limit", "BODY_LIMIT", "100M", parse.size, "The largest request body, in bytes or with K, M, G."
     ),
     Option(
+        "context-headroom",
+        "CONTEXT_HEADROOM",
+        "0",
+        parse.headroom,
+        "Percent of the context length that is kept from clients: VS Code counts tokens in its own way, and "
+        "may send more of them than it means to.",
+    ),
+    Option(
         "cors-origin",
         "CORS_ORIGIN",
         "*",
@@ -165,5 +174,6 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         load_timeout=values["load-timeout"],
         reasoning=values["reasoning"],
         body_limit=values["body-limit"],
+        context_headroom=values["context-headroom"],
         cors_origins=values["cors-origin"],
     )

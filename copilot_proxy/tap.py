@@ -31,7 +31,7 @@ _ABOUT = dedent(
     Stands between coding assistants that speak Ollama's API (VS Code Copilot, the Copilot CLI, Ollama's
     SDKs) and llama.cpp's llama-server. Start llama-server first:
 
-        llama-server --jinja --port 11433 -m MODEL.gguf
+        llama-server --jinja --port 11433 -c 65536 -m MODEL.gguf
 
     then the proxy, on Ollama's port 11434, where clients look for it:
 
@@ -56,6 +56,9 @@ class Options(usage.Options):
     ]
     chosen: settings.Settings
 
+    def getSynopsis(self) -> str:
+        return "Usage: twist [--log-format=text] copilot-proxy [options]"
+
     def getUsage(self, width: int | None = None) -> str:
         # twisted would fill `longdesc` to one paragraph, commands and all
         return f"{super().getUsage(width).rstrip()}\n\n{_ABOUT}\n"
@@ -65,6 +68,10 @@ class Options(usage.Options):
         self.setdefault("cors-origin", []).append(origin)
 
     opt_cors_origin.__doc__ = next(_help(o) for o in settings.OPTIONS if o.repeated)
+
+    def opt_h(self) -> None:
+        """The same as --help."""
+        self.opt_help()
 
     def opt_version(self) -> NoReturn:
         """Print copilot-proxy's version and exit."""
@@ -81,7 +88,7 @@ class Options(usage.Options):
             raise usage.UsageError(f"{words[0]!r} is no option")
 
     def postOptions(self) -> None:
-        flags: dict[str, Any] = {o.name: self.get(o.name) or None for o in settings.OPTIONS}
+        flags: dict[str, Any] = {o.name: None if o.flag else self.get(o.name) for o in settings.OPTIONS}
         flags |= {o.name: "1" for o in settings.OPTIONS if o.flag and self[o.name]}
         try:
             self.chosen = settings.read(flags, os.environ)

@@ -53,14 +53,16 @@ def deltas(url: str, question: str, tools: tuple[Any, ...]) -> Iterator[dict[str
     body = {"model": "demo", "stream": True, "temperature": 0, "messages": messages, "tools": tools}
     headers = {"Content-Type": "application/json"}
     request = Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)  # noqa: S310
+    whole = False
     with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
         for line in answer:
-            event = line.decode().strip().removeprefix("data: ")
+            prefix, _, event = line.decode().strip().partition("data: ")
             if event == "[DONE]":
-                return
-            if event:
+                whole = True
+            elif event and not prefix:
                 yield json.loads(event)["choices"][0]["delta"]
-    raise SystemExit("the stream ended before its [DONE]")
+    if not whole:
+        raise SystemExit("the stream ended before its [DONE]")
 
 
 def said(delta: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,9 @@ from typing import Final
 from ..errors import Dialect
 from .jsontext import OBJECT, items, kind, members
 
+# The paths to which both APIs are written.
+SHARED: Final = frozenset({b"/api/chat", b"/api/generate"})
+
 # Ollama's own clients: ollama-python 0.6.3, ollama-js 0.6.4, the Go client and command line
 _SDKS: Final = (b"ollama-python/", b"ollama-js/", b"ollama/")
 

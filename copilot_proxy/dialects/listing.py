@@ -95,6 +95,28 @@ def tags(cards: Iterable[Card]) -> dict[str, Any]:
     return {"models": [tags_entry(card) for card in cards]}
 
 
+# Ollama unloads a model when it has been idle for some minutes, llama-server does not. Ollama itself tells a
+# time 292 years away for a model that is to stay.
+_NEVER = "2318-01-01T00:00:00+00:00"
+
+_RUNNING = ("name", "model", "size", "digest", "details", "context_length")
+
+
+def ps(cards: Iterable[Card]) -> dict[str, Any]:
+    """The document of /api/ps: the models in memory.
+
+    llama-server does not tell how much of a model is on a GPU; `size_vram` is the whole.
+    """
+    entries = (tags_entry(card) for card in cards if card.loaded)
+    return {
+        "models": [
+            {key: entry[key] for key in _RUNNING if key in entry}
+            | {"size_vram": entry["size"], "expires_at": _NEVER}
+            for entry in entries
+        ]
+    }
+
+
 def show(card: Card, own: Document) -> dict[str, Any]:
     """The document of /api/show. `own` is upstream's own, empty where it has none.
 

@@ -150,7 +150,7 @@ def _cure(parameters: bytes) -> tuple[bytes, str] | None:
 
 
 def _object_in(parameters: bytes) -> bytes | None:
-    """The JSON object that a JSON string holds, minified; None where it holds anything else.
+    """The JSON object, or null, that a JSON string holds, minified; None where it holds anything else.
 
     llama.cpp b11549 answers 400 "schema must be an object" to any string.
     """
@@ -158,7 +158,7 @@ def _object_in(parameters: bytes) -> bytes | None:
         written = minify((string(parameters) or "").encode())
     except InvalidJSON:
         return None
-    return written if kind(written) == OBJECT else None
+    return written if kind(written) == OBJECT or written in _NOTHING else None
 
 
 def _lacks_its_object(parameters: bytes) -> bool:

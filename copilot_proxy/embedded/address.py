@@ -48,7 +48,10 @@ def parse(text: str) -> list[str]:
     model = _demo(path) if kind == DEMO else _file(path)
     settings = _settings(query)
     if any(find_spec(module) is None for module in NEEDED[kind]):
-        raise ValueError(f"{kind} needs the embedded llama.cpp: pip install 'llama-copilot-proxy[embedded]'")
+        raise ValueError(
+            f"{kind} needs the embedded llama.cpp: pip install 'llama-copilot-proxy[embedded]', or "
+            "'.[embedded]' in a clone"
+        )
     return [model, *PRIVATE, *settings]
 
 
@@ -64,6 +67,9 @@ def _file(path: str) -> str:
     model = os.path.abspath(os.path.expanduser(path))
     if not os.path.isfile(model):
         raise ValueError(f"llama: there is no model file {model}")
+    with open(model, "rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ValueError(f"llama: {model} is no GGUF file")
     return model
 
 

@@ -123,9 +123,10 @@ def begin(request: Request) -> None:
 
 
 def is_event_stream(response: IResponse) -> bool:
-    """Whether upstream answers with SSE, whatever else stands in its content type."""
+    """Whether upstream answers with SSE that can be read: zipped, its bytes show no event's end."""
     content_type: bytes = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
-    return content_type.partition(b";")[0].strip().lower() == EVENT_STREAM
+    encoding: bytes = (response.headers.getRawHeaders(b"content-encoding") or [b"identity"])[0]
+    return content_type.partition(b";")[0].strip().lower() == EVENT_STREAM and encoding == b"identity"
 
 
 class EventRelay(Relay):

@@ -81,8 +81,8 @@ class Plain:
     """An agent that asks for the encodings the client asked for, and sends a lost request once more.
 
     llama-server may close a kept connection in the moment in which it is used again. Only then, when the
-    connection was not a new one and not a byte of an answer came, is the request sent anew; a server that
-    dies over a request does not get it twice.
+    connection was not a new one and not a byte of an answer came, is the request sent anew, on a new one. (A
+    server that dies over a request gets it twice if it came on a kept connection: the two look the same.)
     """
 
     def __init__(self, agent: IAgent, fresh: IAgent, connections: Connections) -> None:

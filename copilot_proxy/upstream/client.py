@@ -7,7 +7,7 @@ delay a new one by seconds (llama.cpp b11549).
 
 from __future__ import annotations
 
-from http.cookiejar import DefaultCookiePolicy
+from functools import partial
 from typing import Any, Final, cast
 
 from treq.client import HTTPClient
@@ -26,6 +26,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from .. import errors
+from ..headers import VIA
 from . import whole
 from .agent import ENCODING, Body, Connections, Plain, Target
 
@@ -49,6 +50,13 @@ def _is_tls(cause: BaseException) -> bool:
     return type(cause).__module__.partition(".")[0] in ("OpenSSL", "service_identity")
 
 
+class _NoCookies(IndexableCookieJar):
+    """Takes no cookie: none may reach another client, and the one that it is for gets it in its answer."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Read nothing; http.cookiejar raises over a cookie that is not ASCII."""
+
+
 class Upstream:
     """llama-server at one address. `shown` names it to people, `base` stands before each path and query.
 
@@ -69,6 +77,8 @@ class Upstream:
         self._reactor = reactor
         self._base = base
         self.shown = shown
+        self.closing = False
+        """The proxy is being stopped, and breaks off what is under way."""
         self._authorization = b"Bearer " + key.encode("ascii") if key else None
         self._connect_timeout = connect_timeout
         self._first_byte_timeout = first_byte_timeout
@@ -79,9 +89,7 @@ class Upstream:
         connections = Connections(endpoint)
         agent = Agent.usingEndpointFactory(reactor, connections, pool=self._pool)
         fresh = Agent.usingEndpointFactory(reactor, connections, pool=HTTPConnectionPool(reactor, False))
-        # no client's cookie may reach another client: this jar takes none
-        jar = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
-        self._client = HTTPClient(Plain(agent, fresh, connections), jar)
+        self._client = HTTPClient(Plain(agent, fresh, connections), _NoCookies())
 
     async def send(
         self,
@@ -96,6 +104,7 @@ class Upstream:
         connection.
         """
         headers = headers.copy() if headers else Headers()
+        headers.addRawHeader(b"via", VIA)
         if self._authorization:
             headers.setRawHeaders(b"authorization", [self._authorization])
             headers.removeHeader(b"x-api-key")
@@ -136,7 +145,7 @@ class Upstream:
     ) -> tuple[int, bytes]:
         """The status and the whole of a small answer, within `timeout` seconds; raises an UpstreamError."""
         answer = Deferred.fromCoroutine(self._fetch(method, target, headers, body))
-        answer.addTimeout(timeout, self._reactor, onTimeoutCancel=self._slow)
+        answer.addTimeout(timeout, self._reactor, onTimeoutCancel=partial(self._silent, target))
         return await answer
 
     async def _fetch(
@@ -158,6 +167,8 @@ class Upstream:
 
     def lost(self) -> errors.UpstreamLost:
         """The error for an answer that broke off."""
+        if self.closing:
+            return errors.UpstreamLost("copilot-proxy was stopped in the middle of this answer")
         return errors.UpstreamLost(
             f"llama-server at {self.shown} broke off in the middle of its answer: its log may tell why"
         )
@@ -170,6 +181,12 @@ class Upstream:
         raise errors.UpstreamSlow(
             f"llama-server at {self.shown} did not answer in {seconds:g} s: all its slots may be busy, or "
             "the prompt is long; --first-byte-timeout sets how long to wait"
+        )
+
+    def _silent(self, target: bytes, _: object, seconds: float) -> Any:
+        raise errors.UpstreamSlow(
+            f"{self.shown} was asked for {target.decode('ascii')} and did not answer in {seconds:g} s: is it "
+            "a llama-server?"
         )
 
     def _named(self, failed: Exception) -> BaseException:

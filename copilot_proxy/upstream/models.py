@@ -11,10 +11,11 @@ import msgspec
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
 from .. import errors
-from ..cards import Card, Document, cards, entries, may_ask_props
+from ..cards import Card, Document, cards, described, entries, may_ask_props
 from .client import Upstream
 
 # Seconds. A client's discovery asks for tags and then for each model at once: one round of questions serves
@@ -22,6 +23,9 @@ from .client import Upstream
 FRESH: Final = 2.0
 # Seconds for one question about models; llama-server answers them while it generates.
 PATIENCE: Final = 10.0
+
+# Upstream is not there. It is when it says 503 "Loading model", or refuses the key.
+_AWAY: Final = (errors.UpstreamRefused, errors.UpstreamUnknown, errors.UpstreamLost, errors.UpstreamSlow)
 
 _JSON: Final = Headers({b"content-type": [b"application/json"]})
 
@@ -38,30 +42,51 @@ class Listing:
     document: Document = field(factory=dict)
 
     def named(self, name: str) -> Card | None:
-        """The model that a client calls `name`; `:latest` is Ollama's default tag, which says nothing."""
+        """The model that a client calls `name`; `:latest` is Ollama's default tag, which says nothing.
+
+        Where no model has that name, a number is a position in the list: Copilot Chat 0.37 takes the index in
+        /api/tags for the id of a model (microsoft/vscode#293770).
+        """
         for wanted in (name, name.removesuffix(":latest")):
             for card in self.cards:
                 if wanted in (card.name, card.id):
                     return card
-        return None
+        by_position = {str(position): card for position, card in enumerate(self.cards)}
+        return by_position.get(name)
 
 
 class Models:
-    """The models behind `upstream`. `now` is the wall clock, which dates them."""
+    """The models behind `upstream`; the log has a line whenever they change.
 
-    def __init__(self, upstream: Upstream, clock: IReactorTime, now: Callable[[], datetime] = _now) -> None:
+    `now` is the wall clock, which dates them; `headroom` is their cards'.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: IReactorTime,
+        now: Callable[[], datetime] = _now,
+        headroom: float = 0.0,
+    ) -> None:
         self._upstream = upstream
         self._clock = clock
+        self._headroom = headroom
         self._now = now
         self._known = Listing()
         self._asked: float | None = None
         self._tried: float | None = None
+        self._said = ""
         self._waiting: list[Deferred[Listing]] = []
         self._has_ollama_api = True
         self._first_seen: dict[str, str] = {}
 
     async def listing(self) -> Listing:
-        """Every model, at most two seconds old. Raises an UpstreamError where upstream cannot be asked.
+        """Every model, at most two seconds old; as it was last, while upstream is away.
+
+        Raises an UpstreamError where upstream never told its models, and while it loads: it may come back
+        with another model, and clients keep what they are told of one.
 
         Callers at the same time share one round of questions; one that is cancelled leaves it to the others.
         """
@@ -82,11 +107,21 @@ class Models:
     async def _ask(self) -> Listing:
         try:
             found = await self._look()
-        except errors.UpstreamError:
+        except errors.UpstreamError as e:
             self._has_ollama_api = True  # what comes back may be another server
-            raise
+            self._say(self.log.warn, e.message)
+            if self._asked is None or not isinstance(e, _AWAY):
+                raise
+            return self._known
         self._known, self._asked = found, self._clock.seconds()
+        self._say(self.log.info, "has " + (", ".join(map(described, found.cards)) or "no models"))
         return found
+
+    def _say(self, say: Callable[..., None], news: str) -> None:
+        """Log what upstream has, or why it cannot be asked, where that is news."""
+        if news != self._said:
+            self._said = news
+            say("upstream {upstream}: {news}", upstream=self._upstream.shown, news=news)
 
     async def _look(self) -> Listing:
         models = await self._document(b"/v1/models")
@@ -101,7 +136,10 @@ class Models:
             for entry in entries(models or {}, tags or {})
             if may_ask_props(entry)
         }
-        return Listing([self._dated(card) for card in cards(models or {}, tags or {}, props)], models or {})
+        return Listing(
+            [self._dated(card) for card in cards(models or {}, tags or {}, props, self._headroom)],
+            models or {},
+        )
 
     def _dated(self, card: Card) -> Card:
         seen = self._first_seen.setdefault(card.digest, self._now().isoformat(timespec="microseconds"))
@@ -110,7 +148,12 @@ class Models:
     async def _props(self, entry: Document) -> Document:
         # a router loads the model that it is asked for, unless told not to
         router = f"?model={quote(entry['id'], safe='')}&autoload=false" if "status" in entry else ""
-        return await self._document(f"/props{router}".encode("ascii")) or {}
+        try:
+            return await self._document(f"/props{router}".encode("ascii")) or {}
+        except errors.UpstreamError:
+            if not router:
+                raise
+            return {}  # one of several models: the others are listed all the same
 
     async def _document(self, target: bytes, method: bytes = b"GET", body: bytes = b"") -> Document | None:
         """The JSON object at `target`, None where upstream has none there; raises an UpstreamError."""
@@ -119,6 +162,10 @@ class Models:
         if status == 503:
             raise errors.UpstreamLoading(
                 f"llama-server at {there} is still loading its model: try again in a moment"
+            )
+        if status == 508:
+            raise errors.UpstreamIsProxy(
+                f"{there} is this proxy itself: llama-server usually listens on port 11433"
             )
         if status in (401, 403):
             raise errors.UpstreamError(
@@ -143,21 +190,26 @@ class Models:
             raise errors.UnknownModel(f"model '{name}' not found")
         return card
 
-    async def resolver(self) -> Callable[[str], str]:
-        """What turns a client's name for a model into upstream's; a name nobody knows stays as it is.
+    async def learn(self, name: str) -> bool:
+        """Ask upstream for its models where none is called `name`; whether one is now.
 
-        Upstream is asked where it never told its models, and not again for a while where that failed.
+        It is not asked again for a while: in single-model mode llama-server answers to any name. Raises
+        where nobody is there to be asked, for the request that needs the name would only find out again.
         """
         now = self._clock.seconds()
         stale = self._tried is None or now - self._tried > PATIENCE
-        if self._asked is None and (stale or self._waiting):
-            self._tried = now
-            try:
-                await self.listing()
-            except errors.UpstreamError:
-                pass  # the request that is waiting for this will tell what is wrong
-        return self._resolve
+        if self._known.named(name) is not None or not (stale or self._waiting):
+            return False
+        self._tried = now
+        try:
+            await self.listing()
+        except (errors.UpstreamRefused, errors.UpstreamUnknown):
+            raise
+        except errors.UpstreamError:
+            return False  # the request itself will tell what is wrong
+        return self._known.named(name) is not None
 
-    def _resolve(self, name: str) -> str:
+    def resolve(self, name: str) -> str:
+        """What upstream calls the model that a client calls `name`; a name nobody knows stays as it is."""
         card = self._known.named(name)
         return name if card is None else card.id

@@ -13,7 +13,7 @@ from tests.real.processes import Server, llama_server, proxy
 
 CHAT = "/v1/chat/completions"
 
-# What the templates of Qwen 3.5 (ggml-org/llama.cpp#20733) and of Devstral demand; the demo model's follows it.
+# What the templates of Qwen 3.5 (ggml-org/llama.cpp#20733) and of Devstral demand.
 STRICT = """
 {%- set ns = namespace(last='') %}
 {%- for message in messages %}

@@ -152,3 +152,32 @@ def test_digest_stays() -> None:
 def test_digest_changes(change: Any) -> None:
     """The digest changes with everything that clients keep by it."""
     assert evolve(card(), **change).digest != card().digest
+
+
+@pytest.mark.parametrize(
+    ("headroom", "told"), [(0, 8192), (10, 7372), (7.5, 7577), (0.001, 8191), (50, 4096), (90, 819)]
+)
+def test_headroom(headroom: float, told: int) -> None:
+    """A4: `--context-headroom` lowers the context that is told, rounded down, and the digest follows."""
+    slot = {"tiny": props(n_ctx=8192)}
+    (full,), (lowered,) = cards(models("tiny"), {}, slot), cards(models("tiny"), {}, slot, headroom)
+    assert lowered.context_length == told
+    assert (lowered.digest == full.digest) == (headroom == 0)
+
+
+def test_headroom_of_nothing() -> None:
+    """A4: a context that nobody told stays untold."""
+    (unknown,) = cards({"data": [{"id": "tiny"}]}, {}, {}, 10)
+    assert unknown.context_length is None
+
+
+@pytest.mark.parametrize(
+    ("status", "loaded"),
+    [(None, True), ("loaded", True), ("unloaded", False), ("loading", False), ("sleeping", False)],
+)
+def test_loaded(status: str | None, loaded: bool) -> None:
+    """A5: a single model is in memory, one of a router's where it says so; the digest stays."""
+    told = {"id": "m"} if status is None else {"id": "m", "status": {"value": status}}
+    (found,) = cards({"data": [told]}, {}, {})
+    assert found.loaded is loaded
+    assert found.digest == cards({"data": [{"id": "m"}]}, {}, {})[0].digest

@@ -28,7 +28,12 @@ def test_refused_at_once() -> None:
     """A look that ends in the turn in which it began is one look, and the next one is begun in its time."""
     clock, upstream = Clock(), Refused()
     health = Health(cast(Upstream, upstream), clock)
-    assert health.document()["upstream"] == {"url": "demo:", "reachable": False, "detail": "it ended"}
+    assert health.document()["upstream"] == {
+        "url": "demo:",
+        "reachable": False,
+        "detail": "it ended",
+        "seconds_ago": 0.0,
+    }
     health.document()
     assert upstream.asked == 1
     clock.advance(1.1)

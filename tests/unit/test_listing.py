@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -169,3 +170,27 @@ def test_openai_models_made_anew() -> None:
     assert whole["object"] == "list"
     assert [entry["id"] for entry in whole["data"]] == ["m"]
     assert "models" not in whole
+
+
+def test_ps() -> None:
+    """A5: /api/ps has what Ollama has of each model in memory, and a time at which it is not yet gone."""
+    (entry,) = listing.ps([CARD, evolve(CARD, name="idle", loaded=False)])["models"]
+    expires_at = entry.pop("expires_at")
+    assert datetime.fromisoformat(expires_at) > datetime.now(UTC) + timedelta(days=36500)
+    tags = listing.tags_entry(CARD)
+    assert entry == {
+        "name": "m",
+        "model": "m",
+        "size": 5,
+        "size_vram": 5,
+        "digest": CARD.digest,
+        "details": tags["details"],
+        "context_length": 8192,
+    }
+
+
+def test_ps_without_a_context() -> None:
+    """A5: a context that is not known is not told; nothing in memory is an empty list."""
+    (entry,) = listing.ps([evolve(CARD, context_length=None)])["models"]
+    assert "context_length" not in entry
+    assert listing.ps([]) == {"models": []}

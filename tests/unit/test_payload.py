@@ -102,9 +102,7 @@ class TestParametersInAString:
         assert parameters_of(tools) == parameters
         assert changes == ['tool "f": parameters were JSON inside a string']
 
-    @pytest.mark.parametrize(
-        "text", [" ", "none", "null", "[]", "1", '"{}"', "{'type': 'object'}", "{", "[" * 9999]
-    )
+    @pytest.mark.parametrize("text", [" ", "none", "[]", "1", '"{}"', "{'type': 'object'}", "{", "[" * 9999])
     def test_anything_else_inside_is_left(self, text: str) -> None:
         """A string that holds no JSON object stays, for llama-server to refuse."""
         written = tool(json.dumps(text))

@@ -20,8 +20,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from copilot_proxy import __version__, settings, tap
-from copilot_proxy.cards import Card
-from copilot_proxy.service import Proxy, compose, described, shown, vs_code_hint
+from copilot_proxy.cards import Card, described
+from copilot_proxy.service import Proxy, compose, shown, vs_code_hint
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,7 +209,7 @@ def test_vs_code_hint() -> None:
 def test_described() -> None:
     """A model in a few words tells its context and whether it calls tools."""
     card = Card(id="m", name="m", capabilities=("completion", "tools"), context_length=8192)
-    assert described(card) == "m (8192 tokens of context, tools)"
+    assert described(card) == "m (8192 tokens of context, too few for Copilot's agent mode, tools)"
     assert described(Card(id="m", name="m", capabilities=())) == "m (context unknown, no tools)"
 
 

@@ -11,6 +11,7 @@ from copilot_proxy import parse, settings
 from copilot_proxy.errors import Dialect
 from copilot_proxy.parse import Transport
 from copilot_proxy.settings import Settings, WrongSetting, read
+from copilot_proxy.stream.reasoning import Reasoning
 
 MEBIBYTE = 1024 * 1024
 
@@ -26,6 +27,9 @@ GIVEN = [
     ("body-limit", "10k", "body_limit", 10240),
     ("body-limit", "10 MiB", "body_limit", 10 * MEBIBYTE),
     ("body-limit", "2GB", "body_limit", 2048 * MEBIBYTE),
+    ("context-headroom", "10", "context_headroom", 10.0),
+    ("context-headroom", " 7.5 % ", "context_headroom", 7.5),
+    ("context-headroom", "90", "context_headroom", 90.0),
     ("cors-origin", "*", "cors_origins", ("*",)),
     ("cors-origin", "none", "cors_origins", ()),
     ("cors-origin", "https://a.example, http://b:1/ ,", "cors_origins", ("https://a.example", "http://b:1")),
@@ -51,7 +55,10 @@ def test_defaults() -> None:
         upstream_key=None,
         connect_timeout=5.0,
         first_byte_timeout=600.0,
+        load_timeout=300.0,
+        reasoning=Reasoning.COPILOT,
         body_limit=100 * MEBIBYTE,
+        context_headroom=0.0,
         cors_origins=("*",),
     )
 
@@ -193,6 +200,10 @@ WRONG = [
     ("body-limit", "1.5M", "is no size"),
     ("body-limit", "M", "is no size"),
     ("body-limit", "\u0661", "is no size"),
+    ("context-headroom", "-1", "is no percentage from 0 to 90"),
+    ("context-headroom", "90.1", "is no percentage from 0 to 90"),
+    ("context-headroom", "nan", "is no percentage from 0 to 90"),
+    ("context-headroom", "ten", "is no percentage from 0 to 90"),
     ("cors-origin", "*,https://a", "stand alone"),
     ("cors-origin", "https://a,none", "stand alone"),
     ("cors-origin", "a.example", "is no origin"),

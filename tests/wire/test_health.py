@@ -32,6 +32,7 @@ def test_health_does_not_wait(fresh: Wire) -> None:
         "url": "http://127.0.0.1:11433",
         "reachable": True,
         "detail": "ready",
+        "seconds_ago": 0.0,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire.llama import LOADING, models, props, row, server
+from tests.wire.llama import LOADING, entry, models, props, row, server
 from tests.wire.pair import OpenWire, Wire
 from tests.wire.peers import Client
 
@@ -233,3 +233,57 @@ def test_refused_key(fresh: Wire, status: int) -> None:
     fresh.asked[0].tells({"error": {"message": "Invalid API Key"}}, status)
     assert client.answer.status == 502
     assert "--upstream-key-file" in client.answer.json["error"]
+
+
+# ---------------------------------------------------------------- what runs
+
+
+def test_ps_while_a_chat_is_pending(wire: Wire) -> None:
+    """A5: /api/ps, which the extension polls during a chat, is answered at once from what is known."""
+    chatting, _ = wire.chat()
+    for _ in range(3):
+        client = wire.client()
+        client.gets("/api/ps")
+        (model,) = client.answer.json["models"]
+        assert (model["name"], model["context_length"]) == ("tiny", 32768)
+    assert len(wire.connections) == 1, "upstream has the chat and nothing else to do"
+    assert chatting.received == b""
+
+
+def test_ps_of_a_router(fresh: Wire) -> None:
+    """A5: of a router's models, those in memory are running, with the context that they have there."""
+    data = [entry("a", status={"value": "loaded"}), entry("b", status={"value": "unloaded"}, meta=None)]
+    documents = {
+        "/v1/models": {"object": "list", "data": data},
+        "/props?model=a&autoload=false": props(n_ctx=8192),
+    }
+    answer = got(fresh, documents, "/api/ps").answer
+    assert [(m["name"], m["context_length"]) for m in answer.json["models"]] == [("a", 8192)]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_recommendations(fresh: Wire, method: str) -> None:
+    """A6: Ollama's recommendations are none, and nobody is asked for them."""
+    client = fresh.client()
+    client.asks(method, "/api/experimental/model-recommendations")
+    assert client.answer.status == 200
+    assert method == "HEAD" or client.answer.json == {"recommendations": []}
+    assert fresh.connections == []
+
+
+def test_headroom(open_wire: OpenWire) -> None:
+    """A4: `--context-headroom` lowers the context in every listing alike."""
+    wire = open_wire(context_headroom="10")
+    told = []
+    for target in ("/api/tags", "/api/ps"):
+        client = wire.client()
+        client.gets(target)
+        told.append(client.answer.json["models"][0]["context_length"])
+    client = wire.client()
+    client.gets("/v1/models")
+    told.append(client.answer.json["data"][0]["context_length"])
+    client = wire.client()
+    client.posts("/api/show", {"model": "tiny"})
+    wire.serves({})
+    told.append(client.answer.json["model_info"]["llama.context_length"])
+    assert told == [29491] * 4

@@ -224,22 +224,21 @@ def test_nothing_of_twisteds_own(wire: Wire) -> None:
 
 def test_start(wire: Wire) -> None:
     """The start tells where the proxy listens, what upstream has, and what to do in VS Code."""
-    listens, has, hint = wire.announced
+    listens, hint, has = wire.announced
     assert listens.endswith("listens on http://127.0.0.1:11434")
-    assert has == "upstream http://127.0.0.1:11433 has tiny (32768 tokens of context, tools)"
+    assert has == "upstream http://127.0.0.1:11433: has tiny (32768 tokens of context, tools)"
     assert "http://127.0.0.1:11434" in hint
 
 
 def test_start_without_a_model(open_wire: OpenWire) -> None:
     """An upstream without models is told as one."""
-    assert open_wire(models=()).announced[1].endswith(" has no models")
+    assert open_wire(models=()).announced[2].endswith(" has no models")
 
 
 def test_start_before_upstream(open_wire: OpenWire) -> None:
     """A start before llama-server's is told as what it is, and the proxy works as soon as that is there."""
     wire = open_wire(models=None)
-    assert "is it running?" in wire.announced[1]
-    assert "as soon as it is there" in wire.announced[1]
+    assert "is it running?" in wire.announced[2]
     client = wire.client()
     client.gets("/slots")
     wire.asked[0].answers(200, b"[]")

@@ -112,11 +112,31 @@ def test_upstream_that_was_replaced(fresh: Wire) -> None:
     got(fresh, server("tiny"))
     fresh.passes(3)
     fresh.refusal = error.ConnectionRefusedError()
-    assert got(fresh, {}).answer.status == 502
+    assert got(fresh, {}).answer.status == 200
     fresh.refusal = None
     client = fresh.client()
     client.gets("/api/tags")
     assert "/api/tags" in fresh.serves(server("tiny"))
+
+
+def test_last_good_while_upstream_is_away(fresh: Wire) -> None:
+    """A: the models stay listed while upstream is down, and are what it tells when it is back."""
+    before = got(fresh, server("tiny")).answer.json
+    fresh.passes(3)
+    fresh.refusal = error.ConnectionRefusedError()
+    assert got(fresh, {}).answer.json == before
+    fresh.refusal = None
+    assert got(fresh, server("other")).answer.json["models"][0]["name"] == "other"
+
+
+def test_no_guess_while_a_model_loads(fresh: Wire) -> None:
+    """A: what upstream told before is not told while it loads, for it may be loading another model."""
+    got(fresh, server("tiny"))
+    fresh.passes(3)
+    client = fresh.client()
+    client.gets("/api/tags")
+    fresh.asked[0].tells(LOADING, 503)
+    assert client.answer.status == 503
 
 
 # ---------------------------------------------------------------- chats
@@ -134,13 +154,31 @@ def test_chat_before_any_listing(fresh: Wire) -> None:
 
 
 def test_chat_while_models_cannot_be_asked(fresh: Wire) -> None:
-    """A chat goes upstream, and gets upstream's own word, where the names cannot be asked for."""
+    """A chat goes upstream where the names cannot be asked for."""
     client = fresh.client()
     client.chats()
     fresh.asked[0].tells(LOADING, 503)
     (upstream,) = fresh.asked
     assert upstream.request.target == b"/v1/chat/completions"
-    refusal = {"error": {"code": 400, "message": "no", "type": "x"}}
-    upstream.tells(refusal, 400)
-    assert client.answer.status == 400
-    assert client.answer.json == refusal
+    upstream.tells({})
+    assert client.answer.status == 200
+
+
+def test_numbers_are_positions(open_wire: OpenWire) -> None:
+    """B5: a bare number is a position in /api/tags, for Copilot Chat 0.37, unless a model is called so."""
+    wire = open_wire(models=("first", "/models/second.gguf", "0"))
+    client = wire.client()
+    client.gets("/api/tags")
+    listed = [model["name"] for model in client.answer.json["models"]]
+    assert listed == ["first", "second", "0"]
+    for model, sent in (
+        ("1", "/models/second.gguf"),
+        ("2", "0"),
+        ("0", "0"),
+        ("3", "3"),
+        ("01", "01"),
+        ("-1", "-1"),
+    ):
+        wire.client().posts("/chat/completions", {"model": model, "messages": []})
+        assert json.loads(wire.asked[0].request.body)["model"] == sent
+        wire.asked[0].tells({})
