@@ -37,9 +37,9 @@ def begun(wire: Wire, *fields: str) -> tuple[Client, UpstreamConnection]:
     return client, wire.asked[-1]
 
 
-def streaming(wire: Wire, *events: bytes) -> tuple[Client, UpstreamConnection]:
-    """A chat of VS Code's to which upstream has sent its head, and these events."""
-    client, upstream = begun(wire)
+def streaming(wire: Wire, *events: bytes, agent: str = VS_CODE) -> tuple[Client, UpstreamConnection]:
+    """A chat to which upstream has sent its head, and these events."""
+    client, upstream = begun(wire, agent)
     upstream.sends(EVENTS_HEAD)
     for sent in filter(None, events):
         upstream.sends(chunk(sent))

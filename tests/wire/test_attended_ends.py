@@ -10,6 +10,7 @@ from twisted.internet import error
 from copilot_proxy.stream.heartbeat import COMMENT
 from copilot_proxy.stream.relay import MAX_EVENT
 from tests.unit.copilot_parser import VS_CODE as VS_CODE_PARSERS
+from tests.unit.copilot_parser import LanguageServer
 from tests.unit.stream_writer import DONE, FIRST, STOP, keeps_the_checklist, sse, text
 from tests.wire.attended import JSON, LAST_CHUNK, WHOLE, begun, refusal, sends_whole, streaming, told
 from tests.wire.message import EVENTS_HEAD, chunk
@@ -192,6 +193,21 @@ def test_error_inside_the_stream(wire: Wire, said: bytes, ends: bytes) -> None:
     upstream.sends(ends)
     upstream.leaves()
     assert told(client) == {"code": 500, "message": "Compute error.", "type": "server_error"}
+
+
+@pytest.mark.parametrize("said", [b"", FIRST, FIRST + text("I")], ids=len)
+def test_failure_as_text(wire: Wire, said: bytes) -> None:
+    """C11: the language server only logs an error inside a stream, so the text of the answer tells it too."""
+    client, upstream = streaming(wire, said, agent="User-Agent: GithubCopilot/1.539.0")
+    upstream.leaves()
+    body = client.answer.body
+    keeps_the_checklist(body)
+    reading = LanguageServer().read(body)
+    assert reading.text.startswith(
+        "I\n\nllama-server at" if said.endswith(text("I")) else "\n\nllama-server at"
+    )
+    assert "broke off in the middle of its answer" in reading.text
+    assert reading.failure == "No finish reason received.", "it does not pass for whole"
 
 
 def test_no_stream_after_all(wire: Wire) -> None:
