@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.web.iweb import IResponse
 
 from . import errors
-from .dialects.copilot import from_copilot
+from .dialects.copilot import from_copilot, shows_text_alone
 from .door import ProxyRequest
 from .journal import Journal
 from .repairs import Repair, Repairs
@@ -82,7 +82,12 @@ class Chats:
         del body
         exchange, now, lost = request.exchange, self._clock.seconds, self._upstream.lost
         if streamed and from_copilot(request.requestHeaders):
-            guard = Guard(created=int(time.time()), model=exchange.model, reasoning=self._reasoning)
+            guard = Guard(
+                created=int(time.time()),
+                model=exchange.model,
+                reasoning=self._reasoning,
+                tells_in_text=shows_text_alone(request.requestHeaders),
+            )
             answered = await attend(answer, request, exchange, self._clock, lost, self._refusal, guard)
             self._journal.noted(model, guard.notes)
         else:
@@ -118,7 +123,10 @@ class Chats:
                         f"{self._load_timeout:g} s; --load-timeout sets how long to wait"
                     )
                 await deferLater(self._clock, _LOOK)
-                status, _ = await self._upstream.fetch(b"GET", b"/health", timeout=_PATIENCE)
+                try:
+                    status, _ = await self._upstream.fetch(b"GET", b"/health", timeout=_PATIENCE)
+                except errors.UpstreamSlow:
+                    pass  # it is busy with its model, and --load-timeout is the limit for that
 
     async def _cured(self, ask: Ask, target: bytes, model: str, body: bytes, response: IResponse) -> Answered:
         """Upstream's answer to the chat with cures for what it complains about.

@@ -16,7 +16,8 @@ from msgspec import Raw
 from .jsontext import STRING, items, joined, kind, members, string
 
 # VS Code's Copilot Chat, and the language server of JetBrains, Eclipse and Xcode
-_AGENTS: Final = (b"GitHubCopilotChat/", b"GithubCopilot/")
+_LANGUAGE_SERVER: Final = b"GithubCopilot/"
+_AGENTS: Final = (b"GitHubCopilotChat/", _LANGUAGE_SERVER)
 # VS Code sends both; the Copilot CLI 1.0.102 calls itself OpenAI/JS and sends the second
 _HEADERS: Final = (b"x-github-api-version", b"x-initiator")
 
@@ -51,8 +52,16 @@ class Fields(Protocol):
 
 def from_copilot(headers: Fields) -> bool:
     """Whether a Copilot client sent this: VS Code, the language server or the CLI, as far as headers tell."""
-    agent = (headers.getRawHeaders(b"user-agent") or [b""])[0]
-    return agent.startswith(_AGENTS) or any(headers.getRawHeaders(name) for name in _HEADERS)
+    return _agent(headers).startswith(_AGENTS) or any(headers.getRawHeaders(name) for name in _HEADERS)
+
+
+def shows_text_alone(headers: Fields) -> bool:
+    """Whether this client only logs an error inside a stream, as the language server 1.539 does."""
+    return _agent(headers).startswith(_LANGUAGE_SERVER)
+
+
+def _agent(headers: Fields) -> bytes:
+    return (headers.getRawHeaders(b"user-agent") or [b""])[0]
 
 
 def translate(body: bytes, fields: dict[str, Raw]) -> tuple[dict[str, Raw], list[str]]:

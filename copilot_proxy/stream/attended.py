@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.web.iweb import IResponse
 from twisted.web.server import Request
 
-from ..errors import ProxyError
+from ..errors import BrokenAnswer, ProxyError
 from ..exchange import Exchange
 from .guard import Guard
 from .heartbeat import Heartbeat
-from .relay import EventRelay, begin
+from .relay import MAX_EVENT, EventRelay, begin
 
 
 @frozen
@@ -50,10 +50,17 @@ class GuardedRelay(EventRelay):
         self._heartbeat = heartbeat
 
     def _send(self, data: bytes) -> None:
-        out = self._guard.feed(data)
+        if self._inside_event:  # a piece of one that is not kept whole, and that nobody could judge
+            out = self._guard.fail(
+                BrokenAnswer(f"llama-server sent an event of more than {MAX_EVENT} bytes in its answer")
+            )
+        else:
+            out = self._guard.feed(data)
         if out:
             self._heartbeat.heard()
             super()._send(out)
+        if self._guard.finished:
+            self._heartbeat.stop()  # nothing may stand behind [DONE], however late upstream ends its body
 
     def _end(self, whole: bool) -> None:
         if whole:

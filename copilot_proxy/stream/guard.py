@@ -25,6 +25,8 @@ DONE = b"data: [DONE]\n\n"
 # what stands once in a chunk, and therefore in the last of those that it was split into
 _ONCE = ("usage", "timings")
 
+_FAILED = Step({}, "error")
+
 
 def _unique() -> str:
     return uuid4().hex
@@ -34,7 +36,9 @@ class Guard:
     """The bytes of one answer as upstream sends them go in, those for the client come out.
 
     `created` is the time in seconds and `model` the name for chunks that have none; `unique` makes the end of
-    an id, another one each time. Nothing is held back but the pieces of tool calls that upstream interleaves.
+    an id, another one each time. With `tells_in_text` a failure stands in the text of the answer as well, for
+    a client that only logs an error inside a stream. Nothing is held back but the pieces of tool calls that
+    upstream interleaves.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class Guard:
         unique: Callable[[], str] = _unique,
         reasoning: Reasoning = Reasoning.COPILOT,
         model: str | None = None,
+        tells_in_text: bool = False,
     ) -> None:
+        self._tells_in_text = tells_in_text
         self._envelope = chunks.Envelope(created, model, f"chatcmpl-{unique()}")
         self._notes: Counter[str] = Counter()
         self._answer = Answer(unique, reasoning, self._note)
@@ -103,13 +109,20 @@ class Guard:
             return b""
         if not self._ended:
             self.failure = error
-            if self._begun:
-                told = self._written(self._envelope.chunk({}, "error")) + told
+            if self._tells_in_text:
+                steps, _ = self._answer.take({"content": f"\n\n{error.message}"}, None)
+                told = self._chunks([*steps, _FAILED]) + told
+            elif self._begun:
+                told = self._chunks([_FAILED]) + told
         else:
             told = b""
         self._close()
         self.finished = True
         return told + DONE
+
+    def _chunks(self, steps: list[Step]) -> bytes:
+        """One chunk of ours for each step."""
+        return b"".join(self._written(self._envelope.chunk(*step)) for step in steps)
 
     def _close(self) -> None:
         self._ended = True
@@ -152,7 +165,7 @@ class Guard:
             steps, fault = self._answer.take({}, "stop")
             if fault is not None:
                 return self.fail(fault)
-            out = b"".join(self._written(self._envelope.chunk(*step)) for step in steps)
+            out = self._chunks(steps)
         self._close()
         self.finished = True
         return out + DONE

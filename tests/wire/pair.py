@@ -120,9 +120,13 @@ class Wire:
                     busy = True
 
     def passes(self, seconds: float) -> None:
-        """Move the clock."""
-        self.clock.advance(seconds)
-        self.turn()
+        """Move the clock, from one call that waits for it to the next, each at its own time."""
+        end = self.clock.seconds() + seconds
+        due = self.clock.seconds()
+        while due < end:
+            due = min([end, *(call.getTime() for call in self.clock.getDelayedCalls())])
+            self.clock.advance(max(0, due - self.clock.seconds()))
+            self.turn()
 
     def client(self) -> Client:
         """A new connection to the proxy."""
