@@ -89,7 +89,7 @@ async def attend(
     the request.
     """
     heartbeat = Heartbeat(clock, lambda: begin(request), request.write)
-    heartbeat.start()
+    heartbeat.start(exchange.started)
     try:
         try:
             answered = await answer

@@ -37,9 +37,10 @@ class Heartbeat:
         self.began = False
         """The client has the head, and is told everything else inside the stream."""
 
-    def start(self) -> None:
-        """Begin to wait for upstream's head."""
-        self._timer = self._clock.callLater(HEAD_WAIT, self._head_is_late)
+    def start(self, since: float) -> None:
+        """Wait for upstream's head, for a client that waits since that time of the clock."""
+        waited = self._clock.seconds() - since
+        self._timer = self._clock.callLater(max(0.0, HEAD_WAIT - waited), self._head_is_late)
 
     def answered(self) -> None:
         """Upstream's head is there, and a stream: it is the client's as well."""

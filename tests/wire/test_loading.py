@@ -223,7 +223,6 @@ def test_the_first_chat_after_the_start(open_wire: OpenWire) -> None:
     assert client.answer.body == COMMENT + WHOLE
 
 
-@pytest.mark.xfail(strict=True, reason="its models are asked for, for up to 10 s, before the 3 s begin")
 def test_silent_at_the_first_chat_after_the_start(open_wire: OpenWire) -> None:
     """C2: a llama-server that does not answer when asked for its models does not delay the heartbeats."""
     wire = open_wire(models=None)
