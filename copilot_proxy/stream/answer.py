@@ -64,10 +64,13 @@ class Answer:
         `finish` is the finish reason that stands beside the delta, "error" among them.
         """
         parts = take_apart(delta)
-        role = parts.rest.get("role")
-        if "role" in parts.rest and (self._has_role or not isinstance(role, str) or not role):
+        if "role" in parts.rest and (self._has_role or parts.rest["role"] != "assistant"):
             del parts.rest["role"]
-        steps = self._think(parts.reasoning) + self._say(parts.content)
+        steps: list[Step] = []
+        if parts.reasoning:
+            steps += self._think(parts.reasoning)
+        if parts.content:
+            steps += self._say(parts.content)
         for item in parts.calls:
             steps += self._call(item)
         fault = None
@@ -77,11 +80,10 @@ class Answer:
         elif not steps and not parts.reasoning and not parts.calls:
             # an empty delta: the first of llama-server's, with the role and `"content":null`
             steps = [Step({"content": delta["content"]} if delta.get("content", 0) in (None, "") else {})]
-        if not steps and parts.rest:
-            steps = [Step({})]
-        if steps:
-            steps[0] = steps[0]._replace(delta=parts.rest | steps[0].delta)
-        self._has_role = self._has_role or any("role" in step.delta for step in steps)
+        if parts.rest:
+            first = steps[0] if steps else Step({})
+            steps[:1] = [Step(parts.rest | first.delta, first.finish)]
+            self._has_role = self._has_role or "role" in parts.rest
         return Taken(steps, fault)
 
     def _fault(self, finish: str) -> BrokenAnswer | None:
@@ -98,16 +100,12 @@ class Answer:
         )
 
     def _say(self, text: str) -> list[Step]:
-        if not text:
-            return []
         if not self.has_text and not text.isspace():
             self.has_text = True
             self._tail.clear()
         return [Step({"content": self._quote.close() + text})]
 
     def _think(self, text: str) -> list[Step]:
-        if not text:
-            return []
         if not self.has_text and not self._calls:
             self._tail.add(text)
         if self._reasoning is Reasoning.COPILOT:

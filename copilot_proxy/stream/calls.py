@@ -56,6 +56,7 @@ class Call:
         self.theirs = opening
         self.name = ""
         self.repeats_name = False
+        self.opened_empty = not opening.arguments.strip(_BLANKS)
         self.index: int | None = None
         self._pieces: list[str] = []
 
@@ -177,5 +178,6 @@ def _opens_another(call: Call, more: Piece) -> bool:
     same_id = more.id and more.id == call.theirs.id
     if not call.arguments:
         return bool(more.id and call.theirs.id and not same_id)
-    last_piece_of_it = not more.arguments.strip(_BLANKS) and (same_id or call.repeats_name)
-    return not last_piece_of_it and call.is_whole
+    if not more.arguments.strip(_BLANKS) and (same_id or call.repeats_name or not call.opened_empty):
+        return False  # the empty end of this one, from an upstream that repeats the name
+    return call.is_whole

@@ -71,15 +71,16 @@ class Envelope:
             self._created = chunk["created"]
         if isinstance(chunk.get("model"), str) and (chunk["model"] or self._model is None):
             self._model = chunk["model"]
-        right = {"id": self._id, "created": self._created, "object": OBJECT}
-        if self._model is not None:
-            right["model"] = self._model
-        changed = any(chunk.get(key) != value for key, value in right.items())
-        changed = changed or type(chunk["created"]) is not int
-        chunk.update(right)
-        if self._model is None and "model" in chunk:
-            del chunk["model"]
-            changed = True
+        changed = (
+            theirs != self._id
+            or type(chunk.get("created")) is not int
+            or chunk.get("object") != OBJECT
+            or chunk.get("model", "") != (self._model or "")
+        )
+        if changed:
+            chunk.update(id=self._id, created=self._created, object=OBJECT, model=self._model)
+            if self._model is None:
+                del chunk["model"]
         return self._fill_usage(chunk) or changed
 
     def _fill_usage(self, chunk: dict[str, Any]) -> bool:

@@ -137,7 +137,11 @@ class Guard:
         said = fields.read(lines)
         if said.data is None or not said.data.strip():
             return said.comments
-        return said.comments + self._data(said, lines + fields.END)
+        try:
+            return said.comments + self._data(said, lines + fields.END)
+        except RecursionError:  # a document that could just be read is too deep to be written
+            self._note("an event that is nested too deeply was dropped")
+            return said.comments
 
     def _data(self, said: fields.Event, own: bytes) -> bytes:
         data = said.data or b""
@@ -249,7 +253,7 @@ class Guard:
                 right["finish_reason"] = step.finish
             if own and len(steps) == 1 and documents.same([right], chunk["choices"]):
                 return own
-            part = {key: value for key, value in chunk.items() if last == 0 or key not in _ONCE}
+            part = chunk if last == 0 else {key: chunk[key] for key in chunk if key not in _ONCE}
             out.append(self._written(part | {"choices": [right]}))
             right = {"finish_reason": None}
         return b"".join(out)

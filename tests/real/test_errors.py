@@ -71,9 +71,10 @@ def test_llama_server_is_killed_in_mid_stream(
 def test_llama_server_comes_later(start_llama: StartLlama, start_proxy: StartProxy, unused_port: int) -> None:
     """A proxy that was started first works as soon as llama-server is there."""
     server = start_proxy(f"http://127.0.0.1:{unused_port}")
-    server.expect("Requests will work as soon as it is there")
+    server.expect(r"is it running\?")
     start_llama("--port", str(unused_port))
     assert ask(server, "GET", "/v1/models").json["data"][0]["id"] == "tiny"
+    server.expect("has tiny")
     assert chunks(ask(server, "POST", CHAT, QUESTION).body)
 
 

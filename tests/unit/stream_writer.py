@@ -97,7 +97,7 @@ def items(stream: bytes) -> list[dict[str, Any]]:
 def keeps_the_checklist(stream: bytes) -> None:
     """C1, C4 to C9 and C11 of the contract, for a stream that has ended."""
     assert stream.endswith(DONE)
-    assert stream.count(b"[DONE]") == 1
+    assert stream.count(DONE) == 1  # an error may quote the word
     assert b"\r" not in stream
     blocks = stream.removesuffix(b"\n\n").split(b"\n\n")
     assert all(block.startswith(b":") or (block[:6] == b"data: " and b"\n" not in block) for block in blocks)

@@ -106,6 +106,22 @@ class TestWhatPasses:
         stream = b"".join([FIRST, event, text("x"), event, event, STOP])
         assert said(guarded(stream)) == content + "x" + content + content
 
+    @pytest.mark.parametrize(
+        ("found", "written"),
+        [
+            (b'"content":"a"', b'"content" : "a"'),
+            (b'"system_fingerprint":"b0-unknown"', b'"service_tier":{"content":"z"}'),
+            (b'{"choices"', b'{"service_tier":{"content":"z"},"choices"'),
+            (b'{"choices"', b'{"service_tier":{"content":"a"},"choices"'),
+        ],
+    )
+    def test_what_teaches_nothing(self, found: bytes, written: bytes) -> None:
+        """Where the place of the text is in doubt, each event is looked at."""
+        events = [text("a").replace(found, written)] * 3
+        out = guarded(FIRST, *events, *events, STOP, DONE)
+        assert out == b"".join([FIRST, *events, *events, STOP, DONE])
+        assert said(out) == "aaaaaa"
+
     def test_the_time_may_pass(self) -> None:
         """llama-server writes the time of each chunk: a new second costs one look, and changes nothing."""
         events = [text(str(n)).replace(b"1795363754", b"17953637%02d" % n) for n in range(10, 40)]
@@ -179,6 +195,14 @@ class TestFraming:
         assert guarded(FIRST, event, event, text("a"), STOP, DONE, by=by) == FIRST + text("a") + STOP + DONE
         assert by.notes == ("an event that is no JSON object was dropped (2 times)",)
 
+    def test_nested_too_deeply(self) -> None:
+        """An event as deep as the interpreter's stack is dropped, and nothing else."""
+        by = guard()
+        deep = [b"[" * depth + b"]" * depth for depth in range(800, 1100)]
+        events = [sse({"choices": [{"delta": {"a": 7}}]}).replace(b"7", nested) for nested in deep]
+        assert said(guarded(FIRST, *events, text("a"), STOP, DONE, by=by)) == "a"
+        assert any("too deeply" in note for note in by.notes)
+
     def test_bad_utf8_and_half_a_surrogate_pair(self) -> None:
         """What msgspec refuses and every client reads is read, and written so that every client reads it."""
         half = chunk({"content": "?", "tool_calls": []}).replace(b"?", b"\\ud83d")
@@ -227,6 +251,12 @@ class TestEnvelope:
         assert guarded(FIRST, text("a"), chunk({"content": "b"}, **more), STOP, DONE) == (
             FIRST + text("a") + text("b") + STOP + DONE
         )
+
+    def test_a_model_that_nobody_knows(self) -> None:
+        """C4: `model` is a string or is not there."""
+        event = chunk({"content": "a"}, model=None)
+        assert "model" not in documents(guarded(event, STOP, DONE))[0]
+        assert documents(guarded(event, STOP, DONE, by=guard(model="m")))[0]["model"] == "m"
 
     @pytest.mark.parametrize("index", [None, 1, "0", False, 0.0])
     def test_choice_without_index(self, index: object) -> None:

@@ -244,6 +244,13 @@ class TestWhoseItIs:
             ("f", {})
         ]
 
+    @pytest.mark.parametrize("index", [{}, {"index": 0}])
+    def test_the_name_in_each_piece(self, index: dict[str, int]) -> None:
+        """Without ids too, an empty piece with the same name ends a call that did not open empty."""
+        pieces = [{**index, "function": {"name": "f", "arguments": part}} for part in ("{}", "")]
+        assert calls(*pieces) == [("f", {})]
+        assert calls(*pieces, pieces[0]) == [("f", {}), ("f", {})]
+
     def test_a_new_id_in_each_piece(self) -> None:
         """An upstream that makes up an id for every piece, but counts calls, means what it counts."""
         pieces = (
