@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
@@ -23,6 +24,8 @@ from .client import Upstream
 FRESH: Final = 2.0
 # Seconds for one question about models; llama-server answers them while it generates.
 PATIENCE: Final = 10.0
+# Seconds that a chat waits for its model's name: its client hears nothing meanwhile.
+PATIENCE_OF_A_CHAT: Final = 1.0
 
 # Upstream is not there. It is when it says 503 "Loading model", or refuses the key.
 _AWAY: Final = (errors.UpstreamRefused, errors.UpstreamUnknown, errors.UpstreamLost, errors.UpstreamSlow)
@@ -202,10 +205,10 @@ class Models:
             return False
         self._tried = now
         try:
-            await self.listing()
+            await Deferred.fromCoroutine(self.listing()).addTimeout(PATIENCE_OF_A_CHAT, self._clock)
         except (errors.UpstreamRefused, errors.UpstreamUnknown):
             raise
-        except errors.UpstreamError:
+        except (errors.UpstreamError, TookTooLong):
             return False  # the request itself will tell what is wrong
         return self._known.named(name) is not None
 
