@@ -21,7 +21,7 @@ COMMENT: Final = b": keep-alive\n\n"
 
 
 class Heartbeat:
-    """From `start` to `stop`: a head after 3 s without one, and a comment after each 15 to 20 s of silence.
+    """From `start` to `stop`: a head after 3 s without one, and a comment after each 10 to 15 s of silence.
 
     `begin` sends the head of a stream to the client; `write` sends bytes behind it.
     """

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 from attrs import evolve, field, frozen
-from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
@@ -24,8 +24,8 @@ from .client import Upstream
 FRESH: Final = 2.0
 # Seconds for one question about models; llama-server answers them while it generates.
 PATIENCE: Final = 10.0
-# Seconds that a chat waits for it.
-HURRY: Final = 1.0
+# Seconds that a chat waits for its model's name: its client hears nothing meanwhile.
+PATIENCE_OF_A_CHAT: Final = 1.0
 
 # Upstream is not there. It is when it says 503 "Loading model", or refuses the key.
 _AWAY: Final = (errors.UpstreamRefused, errors.UpstreamUnknown, errors.UpstreamLost, errors.UpstreamSlow)
@@ -204,13 +204,11 @@ class Models:
         if self._known.named(name) is not None or not (stale or self._waiting):
             return False
         self._tried = now
-        told = Deferred.fromCoroutine(self.listing())
-        told.addTimeout(HURRY, self._clock)
         try:
-            await told
+            await Deferred.fromCoroutine(self.listing()).addTimeout(PATIENCE_OF_A_CHAT, self._clock)
         except (errors.UpstreamRefused, errors.UpstreamUnknown):
             raise
-        except (errors.UpstreamError, defer.TimeoutError):
+        except (errors.UpstreamError, TookTooLong):
             return False  # the request itself will tell what is wrong
         return self._known.named(name) is not None
 

@@ -224,8 +224,12 @@ def test_the_first_chat_after_the_start(open_wire: OpenWire) -> None:
 
 
 def test_silent_at_the_first_chat_after_the_start(open_wire: OpenWire) -> None:
-    """C2: a llama-server that does not answer when asked for its models does not delay the heartbeats."""
+    """C2: a llama-server that does not tell its models delays the first comment by no more than 1 s."""
     wire = open_wire(models=None)
     client, _ = begun(wire)
+    wire.passes(1)
+    assert wire.asked[-1].request.target == b"/v1/chat/completions"
     wire.passes(3)
     assert client.answer.body == COMMENT
+    sends_whole(wire.asked[-1])
+    assert client.answer.body == COMMENT + WHOLE
