@@ -169,9 +169,11 @@ _MISREAD_BY_VS_CODE = frozenset({401, 402, 403, 422, 424, 429, 466, 499})
 
 def status_for(status: int, user_agent: bytes) -> int:
     """The status with which this client shows its user the text of a failure."""
-    if user_agent.startswith(VS_CODE) and (status >= 500 or status in _MISREAD_BY_VS_CODE):
-        return 400
-    return status
+    if not user_agent.startswith(VS_CODE):
+        return status
+    if 200 < status < 204:  # a success to everybody else
+        return 200
+    return 400 if status >= 500 or status in _MISREAD_BY_VS_CODE else status
 
 
 def answer(error: ProxyError, dialect: Dialect, user_agent: bytes = b"") -> Answer:

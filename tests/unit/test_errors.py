@@ -60,6 +60,13 @@ def test_statuses_that_vs_code_misreads(status: int) -> None:
     assert errors.status_for(status, b"") == status
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 203])
+def test_successes(status: int) -> None:
+    """D3: VS Code takes 200 alone for a success, and others get the success that it was."""
+    assert errors.status_for(status, b"GitHubCopilotChat/0.67.0") == 200
+    assert errors.status_for(status, b"curl/8") == status
+
+
 def test_event() -> None:
     """As an event, the failure is one data line with its blank line, whatever the text holds."""
     event = errors.event(ProxyError('two\nlines and a "quote"'))

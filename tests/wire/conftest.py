@@ -50,3 +50,9 @@ def open_wire() -> Iterator[OpenWire]:
 def wire(open_wire: OpenWire) -> Wire:
     """The proxy with its defaults, in front of a llama-server with one model."""
     return open_wire()
+
+
+@pytest.fixture
+def fresh(open_wire: OpenWire) -> Wire:
+    """A proxy that knows nothing of upstream yet."""
+    return open_wire(models=None)

@@ -185,3 +185,14 @@ class Wire:
 
 
 OpenWire = Callable[..., Wire]
+
+
+def got(wire: Wire, documents: dict[str, Any], target: str = "/api/tags", body: Any = None) -> Client:
+    """A client that asked for a listing, with upstream answering from `documents`."""
+    client = wire.client()
+    if body is None:
+        client.gets(target)
+    else:
+        client.posts(target, body)
+    wire.serves(documents)
+    return client

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet import error
 
-from tests.wire.pair import OpenWire, Wire
-
-
-@pytest.fixture
-def fresh(open_wire: OpenWire) -> Wire:
-    """A proxy that did not see upstream yet."""
-    return open_wire(models=None)
+from tests.wire.pair import Wire
 
 
 def test_health_does_not_wait(fresh: Wire) -> None:

@@ -8,27 +8,9 @@ from typing import Any
 import pytest
 
 from tests.wire.llama import LOADING, entry, models, props, row, server
-from tests.wire.pair import OpenWire, Wire
-from tests.wire.peers import Client
+from tests.wire.pair import OpenWire, Wire, got
 
 OPENAI_PATHS = ["/v1/models", "/models", "/api/models"]
-
-
-def got(wire: Wire, documents: dict[str, Any], target: str = "/api/tags", body: Any = None) -> Client:
-    """A client that asked for a listing, with upstream answering from `documents`."""
-    client = wire.client()
-    if body is None:
-        client.gets(target)
-    else:
-        client.posts(target, body)
-    wire.serves(documents)
-    return client
-
-
-@pytest.fixture
-def fresh(open_wire: OpenWire) -> Wire:
-    """A proxy that knows nothing of upstream yet."""
-    return open_wire(models=None)
 
 
 def test_tags(fresh: Wire) -> None:

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-import pytest
 from twisted.internet import error
 
 from copilot_proxy.upstream.whole import LARGEST
 from tests.wire.llama import LOADING, server
-from tests.wire.pair import OpenWire, Wire
-from tests.wire.peers import Client
-
-
-def got(wire: Wire, documents: dict[str, Any], target: str = "/api/tags", body: Any = None) -> Client:
-    """A client that asked for a listing, with upstream answering from `documents`."""
-    client = wire.client()
-    if body is None:
-        client.gets(target)
-    else:
-        client.posts(target, body)
-    wire.serves(documents)
-    return client
-
-
-@pytest.fixture
-def fresh(open_wire: OpenWire) -> Wire:
-    """A proxy that knows nothing of upstream yet."""
-    return open_wire(models=None)
+from tests.wire.pair import OpenWire, Wire, got
 
 
 def test_listing_that_is_too_long(fresh: Wire) -> None:

@@ -7,25 +7,7 @@ from typing import Any
 import pytest
 
 from tests.wire.llama import entry
-from tests.wire.pair import OpenWire, Wire
-from tests.wire.peers import Client
-
-
-def got(wire: Wire, documents: dict[str, Any], target: str = "/api/tags", body: Any = None) -> Client:
-    """A client that asked for a listing, with upstream answering from `documents`."""
-    client = wire.client()
-    if body is None:
-        client.gets(target)
-    else:
-        client.posts(target, body)
-    wire.serves(documents)
-    return client
-
-
-@pytest.fixture
-def fresh(open_wire: OpenWire) -> Wire:
-    """A proxy that knows nothing of upstream yet."""
-    return open_wire(models=None)
+from tests.wire.pair import Wire, got
 
 
 @pytest.mark.parametrize("document", [None, [], "x"])
