@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IProtocol, IPushProducer, ITCPTransport, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -146,12 +146,22 @@ class EventRelay(Relay):
         super().connectionMade()
         # A plain socket can be written to in this very reactor turn (IWriteDescriptor); by itself, the
         # reactor first asks it whether it can, which costs a token another turn. TLS has no such method.
-        self._write_now = getattr(self._request.channel.transport, "doWrite", lambda: None)
+        self._client = cast(ITransport, self._request.channel.transport)
+        self._write_now = getattr(self._client, "doWrite", lambda: None)
 
     def _send(self, data: bytes) -> None:
-        if not self._exchange.gone:
-            super()._send(data)
-            self._write_now()
+        exchange = self._exchange
+        if exchange.gone or not data:  # an empty chunk would be the end of the body
+            return
+        if exchange.first_byte is None:
+            exchange.first_byte = self._now()
+        exchange.tail.append(data)
+        if self._request.chunked:
+            # as Request.write would, which hands the transport a chunk in four pieces (RFC 9112 section 7.1)
+            self._client.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._request.write(data)
+        self._write_now()
 
     def dataReceived(self, data: bytes) -> None:
         if self._held:
