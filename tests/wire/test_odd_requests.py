@@ -96,3 +96,15 @@ def test_show_of_a_number(wire: Wire) -> None:
     client = wire.client()
     client.sends(request("POST", "/api/show", body=b'{"model":1e999}'))
     assert client.answer.status == 400
+
+
+def test_stream_that_is_called_json(wire: Wire) -> None:
+    """A stream whose upstream calls it application/json reaches a Copilot client, the CLI, as what it is."""
+    client = wire.client()
+    client.chats("X-Initiator: user")
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'
+    wire.asked[0].sends(head.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event))
+    assert client.answer.field(b"content-type") == b"text/event-stream"
+    assert client.answer.body.endswith(b"data: [DONE]\n\n")
+    assert client.answer.whole
