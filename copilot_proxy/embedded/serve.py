@@ -21,7 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-DEMO = "demo:"
+from .address import DEMO
+
 MEAN, RANK = 1, 4  # llama.h, enum llama_pooling_type
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
