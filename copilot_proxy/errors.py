@@ -47,6 +47,15 @@ class BadJSON(ProxyError):
     status, type, code = 400, "invalid_request_error", "invalid_json"
 
 
+class BadOption(ProxyError):
+    """An option, or the format of an answer, is none that Ollama takes.
+
+    Its server finds out late and answers 500, as for a failure of its own (Ollama 0.33, server/routes.go).
+    """
+
+    type, code = "invalid_request_error", "bad_option"
+
+
 class OriginRefused(ProxyError):
     """A web page asks that `--cors-origin` does not name."""
 

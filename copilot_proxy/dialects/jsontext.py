@@ -108,13 +108,24 @@ def kind(raw: bytes) -> str:
     return _KINDS.get(chr(memoryview(raw)[0]), NUMBER)
 
 
-def _decoded(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T | None:
+def typed(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T:
+    """The value as its decoder makes it.
+
+    Raises InvalidJSON, and msgspec.ValidationError where a part of the value has another type.
+    """
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError:
-        return None
+        raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, bytes(raw), 0) from error
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T | None:
+    try:
+        return typed(decoder, raw)
+    except msgspec.ValidationError:
+        return None
 
 
 def _explained(error: Exception, data: bytes, skipped: int) -> InvalidJSON:

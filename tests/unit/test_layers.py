@@ -99,5 +99,5 @@ def test_nobody_imports_the_reactor(path: Path) -> None:
 
 def test_dialects_know_no_network() -> None:
     """Dialects are functions over bytes and documents: nothing of Twisted is imported there."""
-    for path in (ROOT / "dialects").glob("*.py"):
+    for path in (ROOT / "dialects").rglob("*.py"):
         assert "twisted" not in path.read_text().lower()
