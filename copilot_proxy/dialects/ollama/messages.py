@@ -35,22 +35,17 @@ def converted(messages: Sequence[Message], reasoning: Reasoning) -> list[dict[st
     result = []
     for message in messages:
         plain: dict[str, Any] = {"role": message.role, "content": _content(message)}
-        calls = message.tool_calls or []
+        call_id, name = message.tool_call_id, message.tool_name
         if message.role == "assistant":
+            calls = message.tool_calls or []
             open_calls = [_opened(call, fresh) for call in calls]
-            thoughts = message.thinking or _remembered(calls, reasoning)
-            if thoughts:
+            if thoughts := message.thinking or _remembered(calls, reasoning):
                 plain["reasoning_content"] = thoughts
             if calls:
-                plain["tool_calls"] = [
-                    _tool_call(call, known) for call, known in zip(calls, open_calls, strict=True)
-                ]
-        call_id, name = message.tool_call_id, message.tool_name
-        if message.role == "tool":
-            answered = _answered(message, open_calls)
-            if answered is not None:
-                open_calls.remove(answered)
-                call_id, name = answered.id, name or answered.name
+                plain["tool_calls"] = list(map(_tool_call, calls, open_calls))
+        elif message.role == "tool" and (answered := _answered(message, open_calls)) is not None:
+            open_calls.remove(answered)
+            call_id, name = answered.id, name or answered.name
         if call_id:
             plain["tool_call_id"] = call_id
         if name:

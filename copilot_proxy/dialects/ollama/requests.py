@@ -43,7 +43,7 @@ class ToolCall(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One message of a chat; the role is in lower case."""
+    """One message of a chat; the role is never None, and in lower case."""
 
     role: str | None = None
     content: str | None = None
@@ -72,19 +72,6 @@ class Request(msgspec.Struct, kw_only=True):
     top_logprobs: int = 0
     debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
 
-    def _is_empty(self) -> bool:
-        raise NotImplementedError
-
-    @property
-    def unloads(self) -> bool:
-        """Whether it asks for nothing but to unload the model."""
-        return self._is_empty() and durations.seconds(self.keep_alive) == 0
-
-    @property
-    def loads(self) -> bool:
-        """Whether it asks for nothing but to load the model."""
-        return self._is_empty() and not self.unloads
-
 
 class ChatRequest(Request, kw_only=True):
     """The body of /api/chat."""
@@ -92,8 +79,15 @@ class ChatRequest(Request, kw_only=True):
     messages: list[Message] = []
     tools: list[Raw] = []
 
-    def _is_empty(self) -> bool:
-        return not self.messages
+    @property
+    def loads(self) -> bool:
+        """Whether it asks for nothing but to load the model."""
+        return not self.messages and not self.unloads
+
+    @property
+    def unloads(self) -> bool:
+        """Whether it asks for nothing but to unload the model."""
+        return not self.messages and durations.seconds(self.keep_alive) == 0
 
 
 class GenerateRequest(Request, kw_only=True):
@@ -107,8 +101,15 @@ class GenerateRequest(Request, kw_only=True):
     raw: bool = False
     images: list[str] = []
 
-    def _is_empty(self) -> bool:
-        return not self.prompt
+    @property
+    def loads(self) -> bool:
+        """Whether it asks for nothing but to load the model."""
+        return not self.prompt and not self.unloads
+
+    @property
+    def unloads(self) -> bool:
+        """Whether it asks for nothing but to unload the model."""
+        return not self.prompt and durations.seconds(self.keep_alive) == 0
 
 
 _R = TypeVar("_R", bound=Request)
@@ -190,7 +191,7 @@ def _named(fields: dict[str, Raw], names: tuple[str, ...]) -> dict[str, Raw]:
     said = {}
     for key, value in fields.items():
         name = key if key in names or key.lower() not in names else key.lower()
-        if bytes(value) != b"null" and (name == key or name not in fields):
+        if value != _NULL and (name == key or name not in fields):
             said[name] = value
     return fields if said.keys() == fields.keys() else said
 
