@@ -18,8 +18,9 @@ from ..documents import Halves
 from ..notes import Notes
 from ..reasoning import Tail, calls_at_end
 from . import chunk as chunks
+from . import line
 from .chunk import Chunk, Logprob
-from .line import Line, Shape, ToolCall, line
+from .line import Shape, ToolCall
 from .metrics import Metrics
 from .tags import Tags
 from .tools import whole_calls
@@ -76,6 +77,7 @@ class Answer(ABC):
     _reason: str | None = field(init=False, default=None)  # why the model ended: "stop" or "length"
     _has_text: bool = field(init=False, default=False)  # that is more than blanks
     _keeps: bool = field(init=False)
+    _piece: Callable[..., line.Line] = field(init=False)
     _text: StringIO = field(init=False, factory=StringIO)
     _thoughts: Tail = field(init=False, factory=Tail)
     _halves: tuple[Halves, Halves] = field(init=False, factory=lambda: (Halves(), Halves()))
@@ -86,6 +88,7 @@ class Answer(ABC):
 
     def __attrs_post_init__(self) -> None:
         self._keeps = self._keeps_text()
+        self._piece = line.PIECES[self._shape]
         self._tags = Tags(opened=self._opened) if self._splits_tags else None
         self._calls = Calls(self._unique)
         self._metrics = Metrics(self._seconds)
@@ -122,26 +125,21 @@ class Answer(ABC):
         """What the client gets for one or more whole events."""
         if b"\r" in events:
             events = events.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        out: list[bytes] = []
-        at, size = 0, len(events)
-        while at < size:
-            end = events.find(fields.END, at)
-            if end < 0:
-                end = size
-            out.append(self._event(events, at, end))
-            at = end + _END_LENGTH
-        return b"".join(out)
+        if events.find(fields.END) == len(events) - _END_LENGTH:
+            return self._event(events)
+        return b"".join(map(self._event, events.split(fields.END)))
 
-    def _event(self, events: bytes, at: int, end: int) -> bytes:
-        if self.finished:
+    def _event(self, lines: bytes) -> bytes:
+        if self.finished or not lines:
             return b""
-        if not events.startswith(fields.PREFIX, at):
-            return self._odd(fields.read(events[at:end]))
-        try:
-            chunk = chunks.decode(events[at + _PREFIX_LENGTH : end])
-        except documents.REFUSALS:
-            return self._odd(fields.read(events[at:end]))
-        return self._take(chunk)
+        if lines.startswith(fields.PREFIX):
+            try:
+                chunk = chunks.decode(lines[_PREFIX_LENGTH:])
+            except documents.REFUSALS:
+                pass
+            else:
+                return self._take(chunk)
+        return self._odd(fields.read(lines.rstrip(b"\n")))
 
     def _odd(self, said: fields.Event) -> bytes:
         """An event that is none of a plain chunk."""
@@ -241,10 +239,9 @@ class Answer(ABC):
             self._notes.add("tool calls were taken out of the reasoning (ggml-org/llama.cpp#22684)")
         return bool(found)
 
-    def _last(self, context: list[int] | None, **whole: Any) -> Line:
-        """The line that ends a whole answer."""
+    def _last(self, context: list[int] | None, **whole: Any) -> bytes:
+        """The document that ends a whole answer; `whole` is what was not told before."""
+        made = self._piece(self._model, self._now(), **whole)
         numbers = self._metrics.numbers(self._started, self.loaded)
-        last: dict[str, Any] = {"done_reason": self._reason, **numbers, **whole}
-        if self._shape is Shape.GENERATE:
-            last["context"] = context
-        return line(self._shape, self._model, self._now(), done=True, **last)
+        line.end(made, self._reason or "stop", context, **numbers)
+        return line.write(made)

@@ -8,7 +8,7 @@ rules that hold for the answers of other servers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -79,21 +79,14 @@ class Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
-class Said(NamedTuple):
-    """What an event says of the answer. `finish` is as `chunks.finish` gives it."""
-
-    thinking: str | None = None
-    content: str | None = None
-    calls: list[Any] | None = None
-    logprobs: list[Logprob] | None = None
-    finish: str | None = None
-
+Said = tuple[str | None, str | None, list[Any] | None, list[Logprob] | None, str | None]
+"""What an event says: thoughts, text, items of tool calls, probabilities, and the finish as `chunks.finish`
+gives it. A plain tuple, since one is made for each token."""
 
 decode: Final = msgspec.json.Decoder(Chunk).decode
 """Reads an event's data; raises what `documents.REFUSALS` names where it is another shape, or no JSON."""
 
 _LIMIT: Final = "limit"  # the stop_type of an answer that reached n_predict, or the end of the context
-_NOTHING: Final = Said()
 
 
 def said(chunk: Chunk) -> Said:
@@ -101,7 +94,7 @@ def said(chunk: Chunk) -> Said:
     if chunk.choices:
         choice = chunk.choices[0]
         delta, logprobs = choice.delta, choice.logprobs
-        return Said(
+        return (
             delta.reasoning_content,
             delta.content,
             delta.tool_calls,
@@ -109,11 +102,11 @@ def said(chunk: Chunk) -> Said:
             None if choice.finish_reason is None else chunks.finish(choice.finish_reason),
         )
     if chunk.content is None and not chunk.stop:
-        return _NOTHING
+        return None, None, None, None, None
     finish = None
     if chunk.stop:
         finish = "length" if chunk.stop_type == _LIMIT else "stop"
-    return Said(None, chunk.content, None, chunk.completion_probabilities, finish)
+    return (None, chunk.content, None, chunk.completion_probabilities, finish)
 
 
 def asked(logprobs: list[Logprob] | None, alternatives: int | None) -> list[Logprob] | None:
@@ -193,8 +186,7 @@ def _is_probability(item: object) -> bool:
 def _timings(value: object) -> Timings | None:
     if not isinstance(value, dict):
         return None
-    known = {key: number for key in Timings.__struct_fields__ if (number := _number(value.get(key)))}
-    return Timings(**known) if known else None
+    return Timings(*(_number(value.get(key)) for key in Timings.__struct_fields__))
 
 
 def _number(value: object) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -93,40 +93,56 @@ _encode: Final = msgspec.json.Encoder().encode
 _BREAKS: Final = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
-def line(
-    shape: Shape,
+def _stamped(created: datetime) -> datetime:
+    """The time with a fraction, which clients want that read one; Go too writes none where it is zero."""
+    return created if created.microsecond else created.replace(microsecond=1)
+
+
+def chat(
     model: str,
     created: datetime,
     content: str = "",
     thinking: str = "",
-    tool_calls: list[ToolCall] | None = None,
+    calls: list[ToolCall] | None = None,
     logprobs: list[Logprob] | None = None,
-    *,
-    done: bool = False,
-    **last: Any,
 ) -> Line:
-    """One line; `last` is what only the last one has. A `context` is a generation's alone."""
-    if not created.microsecond:  # clients that read a fraction want one
-        created = created.replace(microsecond=1)
-    if shape is Shape.GENERATE:
-        return GenerateLine(
-            model=model,
-            created_at=created,
-            response=content,
-            thinking=thinking,
-            done=done,
-            tool_calls=tool_calls,
-            logprobs=logprobs,
-            **last,
-        )
-    return ChatLine(
+    """A piece of a chat's answer."""
+    message = _Message("assistant", content, thinking, calls)
+    return ChatLine(model=model, created_at=_stamped(created), message=message, done=False, logprobs=logprobs)
+
+
+def generation(
+    model: str,
+    created: datetime,
+    content: str = "",
+    thinking: str = "",
+    calls: list[ToolCall] | None = None,
+    logprobs: list[Logprob] | None = None,
+) -> Line:
+    """A piece of a generation's answer."""
+    return GenerateLine(
         model=model,
-        created_at=created,
-        message=_Message("assistant", content, thinking, tool_calls),
-        done=done,
+        created_at=_stamped(created),
+        response=content,
+        thinking=thinking,
+        done=False,
+        tool_calls=calls,
         logprobs=logprobs,
-        **last,
     )
+
+
+PIECES: Final = {Shape.CHAT: chat, Shape.GENERATE: generation}
+"""What makes a line of each shape."""
+
+
+def end(line: Line, reason: str, context: list[int] | None = None, **numbers: int) -> None:
+    """Make the line the last one; a chat has no context."""
+    line.done = True
+    line.done_reason = reason
+    if isinstance(line, GenerateLine):
+        line.context = context
+    for name, number in numbers.items():
+        setattr(line, name, number)
 
 
 def write(document: Line) -> bytes:
@@ -146,4 +162,6 @@ def error_line(error: ProxyError) -> bytes:
 
 def load(shape: Shape, model: str, reason: str, created: datetime) -> bytes:
     """The whole answer to a request that only loads or unloads the model: `reason` is "load" or "unload"."""
-    return write(line(shape, model, created, done=True, done_reason=reason))
+    line = PIECES[shape](model, created)
+    end(line, reason)
+    return write(line)

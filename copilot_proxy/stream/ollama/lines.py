@@ -14,7 +14,7 @@ from ...errors import ProxyError
 from .. import failures
 from .answer import Answer
 from .chunk import Logprob
-from .line import ToolCall, error_line, line, write
+from .line import ToolCall, error_line, write
 
 
 @define(kw_only=True, eq=False)
@@ -30,7 +30,7 @@ class Lines(Answer):
         calls: list[ToolCall] | None = None,
         logprobs: list[Logprob] | None = None,
     ) -> bytes:
-        return write(line(self._shape, self._model, self._now(), content, thinking, calls, logprobs)) + b"\n"
+        return write(self._piece(self._model, self._now(), content, thinking, calls, logprobs)) + b"\n"
 
     def heartbeat(self) -> bytes:
         """A line that says nothing, for a client that waits."""
@@ -55,4 +55,4 @@ class Lines(Answer):
         if self._reason is None:
             return self.fail(failures.unfinished())
         self.finished = True
-        return write(self._last(context)) + b"\n"
+        return self._last(context) + b"\n"

@@ -61,16 +61,17 @@ class Metrics:
     def numbers(self, started: float, loaded: float) -> Numbers:
         """The six numbers, as far as they are known now, of a request that came and got its model then."""
         now = self._seconds()
-        if self._timings is not None:
-            told = self._timings
-            prompt, spent = told.cache_n + told.prompt_n, told.prompt_ms * _NS_PER_MS
-            answer, took = told.predicted_n, told.predicted_ms * _NS_PER_MS
-        else:
-            usage = self._usage or Usage(0, self._pieces)
-            first = now if self._first is None else self._first
-            prompt, spent = usage.prompt_tokens, (first - loaded) * _NS_PER_S
-            answer = usage.completion_tokens
-            took = ((now if self._finished is None else self._finished) - first) * _NS_PER_S
+        first = now if self._first is None else self._first
+        finished = now if self._finished is None else self._finished
+        told = self._timings or Timings()
+        prompt, spent = told.cache_n + told.prompt_n, told.prompt_ms * _NS_PER_MS
+        if prompt <= 0:
+            prompt = 0 if self._usage is None else self._usage.prompt_tokens
+            spent = (first - loaded) * _NS_PER_S
+        answer, took = told.predicted_n, told.predicted_ms * _NS_PER_MS
+        if answer <= 0:
+            answer = self._pieces if self._usage is None else self._usage.completion_tokens
+            took = (finished - first) * _NS_PER_S
         return {
             "total_duration": max(1, _bounded((now - started) * _NS_PER_S)),
             "load_duration": max(1, _bounded((loaded - started) * _NS_PER_S)),

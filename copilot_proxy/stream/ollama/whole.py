@@ -10,7 +10,7 @@ from ...errors import ProxyError
 from .. import failures
 from .answer import Answer
 from .chunk import Logprob
-from .line import ToolCall, write
+from .line import ToolCall
 
 
 @define(kw_only=True, eq=False)
@@ -52,12 +52,10 @@ class Whole(Answer):
         if self.failure is not None:
             raise self.failure
         self.finished = True
-        return write(
-            self._last(
-                context,
-                content=self.text,
-                thinking=self._thinking.getvalue(),
-                tool_calls=self._tool_calls or None,
-                logprobs=self._logprobs or None,
-            )
+        return self._last(
+            context,
+            content=self.text,
+            thinking=self._thinking.getvalue(),
+            calls=self._tool_calls or None,
+            logprobs=self._logprobs or None,
         )
