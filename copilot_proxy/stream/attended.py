@@ -1,8 +1,8 @@
 """How does an answer reach a client that must be told everything: kept alive, made right, and ended once?
 
-Where it has a stream, the client gets its 200 at the latest after 3 s, and everything that happens
-then inside the stream: what upstream sends goes through a machine, and a failure becomes the machine's
-terminal. Where it has none, the machine collects the answer, and a failure still has a status.
+Where it has a stream, the client gets its 200 at the latest after 3 s, and everything that happens then
+inside the stream: what upstream sends goes through a machine, and a failure becomes the machine's terminal.
+Where it has none, the machine collects the answer, and a failure still has a status.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ async def attend(
 
     Raises what `answer` raises while the client has no head yet. `refused` reads the error out of an answer
     that is no stream, for a client that already has its 200. `last` makes the terminal of an answer that came
-    to its end, where the machine needs more for it than its `end`; what it raises as a ProxyError is told as
-    a failure. Cancelling closes upstream. The caller finishes the request.
+    to its end, where the machine needs more for it than its `end`; the machine's `fail` is for a ProxyError
+    out of it. Cancelling closes upstream. The caller finishes the request.
     """
     heartbeat = Heartbeat(
         clock, lambda: begin(request, machine.content_type), lambda: request.write(machine.heartbeat())

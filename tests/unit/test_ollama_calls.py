@@ -149,6 +149,17 @@ def test_no_call(events: list[bytes], finish: bytes, message: str) -> None:
     assert by.failure.logged == LOGGED
 
 
+@pytest.mark.parametrize("key", ["delta", "message"])
+def test_nested_too_deeply(key: str) -> None:
+    """Arguments as deep as the interpreter's stack leave whole, or their event is dropped and noted."""
+    for depth in range(900, 1010):
+        by = lines()
+        nested = b'{"a":' * depth + b"1" + b"}" * depth
+        event = sse({"choices": [{key: {"tool_calls": [{"name": "f", "arguments": 7}]}}]})
+        out = by.feed(event.replace(b"7", nested) + STOP) + by.end()
+        assert (nested in out) != ("an event that is no JSON object was dropped" in by.notes)
+
+
 def test_an_item_that_is_no_object() -> None:
     """It is dropped, and noted."""
     by = lines()

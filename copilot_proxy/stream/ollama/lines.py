@@ -37,6 +37,7 @@ class Lines(Answer):
         return b"" if self.finished else self._say()
 
     def fail(self, error: ProxyError) -> bytes:
+        """One line with the error, or the terminal of an answer that was whole already."""
         if self._reason is not None:
             return self.end()
         if self.finished:
