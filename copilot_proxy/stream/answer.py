@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import BrokenAnswer
 from .calls import Calls, Piece, piece
 from .deltas import take_apart
+from .failures import NAMELESS_CALL, UNEXPLAINED
 from .reasoning import Quote, Reasoning, Tail, calls_at_end
 
 
@@ -35,8 +36,6 @@ _CUT_CALL = "the model's call of tool {name} was cut off or is no JSON"
 _LONG_CALL = (
     "the answer reached its limit of tokens inside a call of tool {name}: raise the context or max_tokens"
 )
-_NAMELESS_CALL = "the model called a tool and did not name it"
-_FAILED = "llama-server ended its answer with an error that it did not explain"
 
 
 class Answer:
@@ -89,11 +88,11 @@ class Answer:
     def _fault(self, finish: str) -> BrokenAnswer | None:
         """Why an answer that ends with this word is none that a client could use."""
         if finish == "error":
-            return BrokenAnswer(_FAILED)
+            return BrokenAnswer(UNEXPLAINED)
         call = self._calls.broken()
         if call is None:
             return None
-        text = _LONG_CALL if finish == "length" else _CUT_CALL if call.name else _NAMELESS_CALL
+        text = _LONG_CALL if finish == "length" else _CUT_CALL if call.name else NAMELESS_CALL
         return BrokenAnswer(
             text.format(name=f'"{call.name}"' if call.name else "without a name"),
             logged="a call of a tool has no name, was cut off or is no JSON",

@@ -105,12 +105,15 @@ class Calls:
             last = self._calls[-1] if self._calls else None
             if last is not None and self._current == len(self._calls) - 1 and last.index is not None:
                 self._current += last.is_whole
-            call = Call(more)
-            self._calls.append(call)
+            call = self._open(more)
         arguments = call.add(more)
         if not call.name or call is not self._calls[self._current]:
             return None
         return self._item(call, arguments)
+
+    def keep(self, more: Piece) -> None:
+        """Take a piece for a client that gets its calls whole: all are `held` for the finish."""
+        (self._owner(more) or self._open(more)).add(more)
 
     def held(self) -> list[dict[str, Any]]:
         """The items of the calls that waited, each call whole in one; those that say nothing are left out."""
@@ -138,6 +141,10 @@ class Calls:
             "type": "function",
             "function": {"name": call.name, "arguments": call.arguments},
         }
+
+    def _open(self, more: Piece) -> Call:
+        self._calls.append(Call(more))
+        return self._calls[-1]
 
     def _owner(self, more: Piece) -> Call | None:
         """The call that a piece goes on with; None where it opens one. Of several that fit, the latest."""

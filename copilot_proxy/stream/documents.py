@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,10 @@ def _finite(digits: str) -> float | None:
 _SECOND_OPINION = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
+REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no document, or none of the type that was asked for."""
+
+
 class Document(NamedTuple):
     """A JSON value. `exact`: its own bytes say the same to every client, and can be sent as they are."""
 
@@ -34,12 +38,26 @@ def read(data: bytes) -> Document | None:
     """The document, or None where it is none."""
     try:
         return Document(msgspec.json.decode(data), True)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except REFUSALS:
         pass
     try:
         return Document(_SECOND_OPINION.decode(data.decode(errors="replace").strip()), False)
     except (ValueError, RecursionError):
         return None
+
+
+class Halves:
+    """Puts the halves of surrogate pairs together that stand in two pieces of one text."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def join(self, text: str) -> str:
+        """The text as UTF-8 can write it: what is no half of a whole pair becomes U+FFFD."""
+        text = self._held + text
+        self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text.removesuffix(self._held)
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def write(value: Any) -> bytes:
@@ -71,3 +89,8 @@ def is_whole(text: str) -> bool:
 
 def _refused(word: str) -> None:
     raise ValueError(word)
+
+
+def sound(text: str) -> str:
+    """The text as UTF-8 can write it: half a surrogate pair becomes a question mark."""
+    return text.encode(errors="replace").decode()

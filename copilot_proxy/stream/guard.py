@@ -10,14 +10,15 @@ One guard serves one answer with one choice (`n` is 1, as Copilot's clients ask)
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
-from ..errors import BrokenAnswer, ProxyError, event
-from . import chunks, documents, fields, ordinary
+from ..errors import ProxyError, event
+from . import chunks, documents, failures, fields, ordinary
 from .answer import Answer, Step
+from .heartbeat import COMMENT
+from .notes import Notes
 from .reasoning import Reasoning
 
 DONE = b"data: [DONE]\n\n"
@@ -41,6 +42,8 @@ class Guard:
     upstream interleaves.
     """
 
+    content_type: ClassVar[bytes] = b"text/event-stream"
+
     def __init__(
         self,
         *,
@@ -52,7 +55,8 @@ class Guard:
     ) -> None:
         self._tells_in_text = tells_in_text
         self._envelope = chunks.Envelope(created, model, f"chatcmpl-{unique()}")
-        self._notes: Counter[str] = Counter()
+        self._notes = Notes()
+        self._note = self._notes.add
         self._answer = Answer(unique, reasoning, self._note)
         self._ordinary = ordinary.NEVER
         self._choice: object = None  # upstream's index of the choice that is answered
@@ -66,7 +70,7 @@ class Guard:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the log could say of this stream: sentences that quote nothing of it."""
-        return tuple(text if times == 1 else f"{text} ({times} times)" for text, times in self._notes.items())
+        return self._notes.sentences()
 
     def feed(self, events: bytes) -> bytes:
         """What the client gets for one or more whole events."""
@@ -98,7 +102,11 @@ class Guard:
 
     def end(self) -> bytes:
         """What the client gets when upstream has ended its body in the regular way."""
-        return self.fail(BrokenAnswer("llama-server ended its answer without saying that it is finished"))
+        return self.fail(failures.unfinished())
+
+    def heartbeat(self) -> bytes:
+        """What the client gets where nothing else came for long."""
+        return COMMENT
 
     def fail(self, error: ProxyError) -> bytes:
         """What the client gets when upstream broke off: the error, unless the answer was whole already."""
@@ -127,9 +135,6 @@ class Guard:
     def _close(self) -> None:
         self._ended = True
         self._ordinary = ordinary.NEVER
-
-    def _note(self, sentence: str) -> None:
-        self._notes[sentence] += 1
 
     def _event(self, lines: bytes) -> bytes:
         if self.finished:
@@ -174,13 +179,7 @@ class Guard:
         """Upstream's own words for its failure end the answer; `own` are its bytes, if they may pass."""
         error = value.get("error", value) if isinstance(value, dict) else value
         theirs = error if isinstance(error, dict) else {}
-        message = theirs.get("message") or error
-        failure = BrokenAnswer(
-            message
-            if isinstance(message, str) and message
-            else "llama-server reported an error without a text",
-            logged="llama-server reported an error inside its answer",
-        )
+        failure = failures.reported(value)
         right = {
             "code": failure.code,
             "type": failure.type,

@@ -1,7 +1,7 @@
 """How a client that waits for a stream knows that it is still coming.
 
 VS Code 0.44 gave up 120 s after the head without a first chunk, and after 60 s without a byte; remote windows
-and the Copilot CLI after 300 s. Comments are skipped by every client, and count as bytes.
+and the Copilot CLI after 300 s. Comments are skipped by every client that reads SSE, and count as bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 # Seconds for upstream's head, so that an early error is a status of its own and not an event in a 200.
 HEAD_WAIT: Final = 3.0
-# Seconds of silence until a comment. Silence is looked for every TICK, so that a token costs no timer.
+# Seconds of silence until a beat. Silence is looked for every TICK, so that a token costs no timer.
 SILENCE: Final = 15.0
 TICK: Final = 5.0
 
@@ -21,17 +21,15 @@ COMMENT: Final = b": keep-alive\n\n"
 
 
 class Heartbeat:
-    """From `start` to `stop`: a head after 3 s without one, and a comment after each 10 to 15 s of silence.
+    """From `start` to `stop`: a head after 3 s without one, and a beat after each 10 to 15 s of silence.
 
-    `begin` sends the head of a stream to the client; `write` sends bytes behind it.
+    `begin` sends the head of a stream to the client, and `beat` what says behind it that more will come.
     """
 
-    def __init__(
-        self, clock: IReactorTime, begin: Callable[[], None], write: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, clock: IReactorTime, begin: Callable[[], None], beat: Callable[[], None]) -> None:
         self._clock = clock
         self._begin = begin
-        self._write = write
+        self._beat = beat
         self._silent = 0.0
         self._timer: IDelayedCall | None = None
         self.began = False
@@ -58,7 +56,7 @@ class Heartbeat:
 
     def _head_is_late(self) -> None:
         self._open()
-        self._write(COMMENT)
+        self._beat()
 
     def _open(self) -> None:
         self.began = True
@@ -70,7 +68,7 @@ class Heartbeat:
         self._silent += TICK
         if self._silent >= SILENCE:
             self._silent = 0.0
-            self._write(COMMENT)
+            self._beat()
 
     def _cancel(self) -> None:
         if self._timer is not None and self._timer.active():

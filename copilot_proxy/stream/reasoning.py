@@ -66,11 +66,18 @@ class Tail:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
+        self._length = 0
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
 
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing was lost of what was added."""
+        return self._length <= KEPT
+
     def add(self, text: str) -> None:
+        self._length += len(text)
         self._pieces.append(text)
         if len(self._pieces) > _PIECES or len(text) > KEPT:
             self._pieces = ["".join(self._pieces)[-KEPT:]]

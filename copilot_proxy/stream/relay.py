@@ -113,10 +113,10 @@ class Relay(Protocol):
         """Say in the body itself why it ends here."""
 
 
-def begin(request: Request) -> None:
-    """Send the head of an event stream of ours."""
+def begin(request: Request, content_type: bytes) -> None:
+    """Send the head of a stream of ours."""
     request.setHeader(b"Server", SERVER)
-    request.setHeader(b"Content-Type", EVENT_STREAM)
+    request.setHeader(b"Content-Type", content_type)
     for name, value in _STREAM_HEAD:
         request.setHeader(name, value)
     request.write(b"")

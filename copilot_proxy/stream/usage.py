@@ -1,7 +1,8 @@
 """How many tokens an answer cost, read from its last bytes.
 
 `usage` stands in an answer's last chunk (OpenAI API, stream_options.include_usage), or at the end of a whole
-answer; llama-server adds `timings` to the last chunk even without it.
+answer; llama-server adds `timings` to the last chunk even without it. The last line of an answer for
+a client of Ollama's counts as Ollama does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Tokens:
 _SOURCES = (
     (b"prompt_tokens", b"completion_tokens", None),
     (b"prompt_n", b"predicted_n", b"cache_n"),
+    (b"prompt_eval_count", b"eval_count", None),
 )
 
 
