@@ -21,6 +21,7 @@ from .dialects.choose import SHARED
 from .errors import Answer, Dialect
 from .exchange import Exchange
 from .headers import SERVER, VIA
+from .hosts import Hosts
 from .journal import VERBOSE_SEGMENTS, Journal
 
 _SLASHES: Final = re.compile(rb"/{2,}")
@@ -126,12 +127,20 @@ class Door(Site):
     noisy = False
 
     def __init__(
-        self, resource: IResource, clock: IReactorTime, *, body_limit: int, cors: Cors, journal: Journal
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        *,
+        body_limit: int,
+        cors: Cors,
+        hosts: Hosts,
+        journal: Journal,
     ) -> None:
         super().__init__(resource, requestFactory=ProxyRequest, reactor=clock, parsePOSTFormSubmission=False)
         self.body_limit = body_limit
         self._clock = clock
         self._cors = cors
+        self.hosts = hosts
         self._journal = journal
         self.closing = False
         """The proxy is being stopped, and with it every connection."""
@@ -155,6 +164,7 @@ class Door(Site):
     def at_once(self, request: ProxyRequest) -> Answer | None:
         """The answer that needs no route, None where a route has to find it; raises ProxyError."""
         self._cors.mark(request)
+        options = self.hosts.answer(request)
         if VIA in request.requestHeaders.getRawHeaders(b"via", ()):
             raise errors.UpstreamIsProxy(
                 "--upstream names this proxy itself: llama-server usually listens on port 11433"
@@ -174,7 +184,7 @@ class Door(Site):
             raise errors.BodyTooLarge(
                 f"the request body is over the limit of {self.body_limit} bytes: --body-limit raises it"
             )
-        return self._cors.answer(request)
+        return self._cors.answer(request) or options
 
     def _broken(self, request: ProxyRequest, reason: Failure) -> None:
         request.exchange.gone = True

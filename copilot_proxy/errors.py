@@ -53,6 +53,12 @@ class OriginRefused(ProxyError):
     status, type, code = 403, "permission_error", "origin_not_allowed"
 
 
+class HostRefused(ProxyError):
+    """The request was sent to a name that may be anybody's."""
+
+    status, type, code = 403, "permission_error", "host_not_allowed"
+
+
 class UnknownModel(ProxyError):
     """Upstream has no model of that name."""
 

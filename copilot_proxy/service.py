@@ -20,6 +20,7 @@ from .door import Door
 from .embedded.endpoint import EmbeddedEndpoint
 from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
+from .hosts import Hosts
 from .journal import Journal
 from .parse import Transport
 from .repairs import Repairs
@@ -68,6 +69,7 @@ class Proxy(service.MultiService):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        self._door.hosts.listens(port.getHost())
         self.log.info(
             "copilot-proxy {version} listens on {address}", version=__version__, address=shown(port.getHost())
         )
@@ -142,6 +144,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         reactor,
         body_limit=settings.body_limit,
         cors=Cors(settings.cors_origins),
+        hosts=Hosts(settings.allowed_hosts),
         journal=journal,
     )
     proxy = Proxy(endpoint, door, upstream, models, health, settings.port)
