@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 
 from .. import errors
 from ..cards import Card, Document, cards, described, entries, may_ask_props
+from .abilities import Abilities
 from .client import Upstream
 
 # Seconds. A client's discovery asks for tags and then for each model at once: one round of questions serves
@@ -83,6 +84,7 @@ class Models:
         self._said = ""
         self._waiting: list[Deferred[Listing]] = []
         self._has_ollama_api = True
+        self._abilities = Abilities(upstream)
         self._first_seen: dict[str, str] = {}
 
     async def listing(self) -> Listing:
@@ -112,6 +114,7 @@ class Models:
             found = await self._look()
         except errors.UpstreamError as e:
             self._has_ollama_api = True  # what comes back may be another server
+            self._abilities.forget()
             self._say(self.log.warn, e.message)
             if self._asked is None or not isinstance(e, _AWAY):
                 raise
@@ -134,15 +137,11 @@ class Models:
             raise errors.UpstreamError(
                 f"{self._upstream.shown} has neither /v1/models nor /api/tags: is it a llama-server?"
             )
-        props = {
-            entry["id"]: await self._props(entry)
-            for entry in entries(models or {}, tags or {})
-            if may_ask_props(entry)
-        }
-        return Listing(
-            [self._dated(card) for card in cards(models or {}, tags or {}, props, self._headroom)],
-            models or {},
-        )
+        asked = [entry for entry in entries(models or {}, tags or {}) if may_ask_props(entry)]
+        props = {entry["id"]: await self._props(entry) for entry in asked}
+        abilities = {entry["id"]: await self._abilities.of(entry, props[entry["id"]]) for entry in asked}
+        found = cards(models or {}, tags or {}, props, self._headroom, abilities)
+        return Listing([self._dated(card) for card in found], models or {})
 
     def _dated(self, card: Card) -> Card:
         seen = self._first_seen.setdefault(card.digest, self._now().isoformat(timespec="microseconds"))
