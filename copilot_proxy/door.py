@@ -27,6 +27,8 @@ from .journal import VERBOSE_SEGMENTS, Journal
 _SLASHES: Final = re.compile(rb"/{2,}")
 # what may stand in a request target (RFC 9112 section 3.2, RFC 3986): printable ASCII
 _UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
+# Files for models are refused whatever is in them, and "too large" would be no help.
+_UNREAD: Final = b"/api/blobs/"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -180,7 +182,7 @@ class Door(Site):
             raise errors.BadRequest("the path is not UTF-8") from None
         if _CONTROL.search(path):
             raise errors.BadRequest("the path holds control characters")
-        if request.too_large:
+        if request.too_large and not tidy(request.path).startswith(_UNREAD):
             raise errors.BodyTooLarge(
                 f"the request body is over the limit of {self.body_limit} bytes: --body-limit raises it"
             )

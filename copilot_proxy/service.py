@@ -22,6 +22,7 @@ from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
 from .hosts import Hosts
 from .journal import Journal
+from .ollama import Ollama
 from .parse import Transport
 from .repairs import Repairs
 from .routes import Routes
@@ -138,7 +139,8 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     health = Health(upstream, reactor)
     chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)
     forward = Forward(upstream, models, chats, journal, reactor)
-    routes = Routes(models, health, forward, journal, settings.api_dialect)
+    ollama = Ollama(models)
+    routes = Routes(models, health, forward, ollama, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),
         reactor,
