@@ -12,6 +12,7 @@ from .dialects import listing
 from .dialects.choose import SHARED
 from .dialects.ollama_body import Named, read
 from .door import ProxyRequest
+from .embed import Embeddings
 from .errors import Answer
 from .upstream.models import Models
 
@@ -56,8 +57,9 @@ def _about_models(answer: Callable[[Any, Any], Answer], what: type[msgspec.Struc
 class Ollama:
     """Ollama's API over the models of llama-server."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, embeddings: Embeddings) -> None:
         self.models = models
+        self.embeddings = embeddings
 
     async def answer(self, request: ProxyRequest) -> Answer:
         """The answer to any request below /api/; raises InvalidJSON and ProxyErrors."""
@@ -85,6 +87,12 @@ class Ollama:
         card = (await self.models.listing()).find(name, unknown=f"model '{names.shown(name)}' not found")
         return _json(listing.show(card, await self.models.show(card)))
 
+    async def embed(self, request: ProxyRequest) -> Answer:
+        return await self.embeddings.embed(request, _body(request))
+
+    async def embed_one(self, request: ProxyRequest) -> Answer:
+        return await self.embeddings.embeddings(request, _body(request))
+
     async def take_blob(self, request: ProxyRequest) -> Answer:
         return library.take_blob(await self.models.listing())
 
@@ -102,6 +110,8 @@ TABLE: Final[Mapping[bytes, Mapping[bytes, Handler]]] = {
     b"/api/tags": {b"GET": Ollama.tags, b"HEAD": Ollama.tags},
     b"/api/ps": {b"GET": Ollama.ps},
     b"/api/show": {b"POST": Ollama.show},
+    b"/api/embed": {b"POST": Ollama.embed},
+    b"/api/embeddings": {b"POST": Ollama.embed_one},
     b"/api/pull": {b"POST": _about_models(library.pull, library.Pulled)},
     b"/api/push": {b"POST": _about_models(library.push, library.Pulled)},
     b"/api/create": {b"POST": _about_models(library.create, library.Created)},

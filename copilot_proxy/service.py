@@ -17,6 +17,7 @@ from . import __version__, errors
 from .chat import Chats
 from .cors import Cors
 from .door import Door
+from .embed import Embeddings
 from .embedded.endpoint import EmbeddedEndpoint
 from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
@@ -139,7 +140,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     health = Health(upstream, reactor)
     chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)
     forward = Forward(upstream, models, chats, journal, reactor)
-    ollama = Ollama(models)
+    ollama = Ollama(models, Embeddings(upstream, models, journal, reactor))
     routes = Routes(models, health, forward, ollama, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),

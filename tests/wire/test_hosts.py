@@ -24,6 +24,7 @@ def asks(wire: Wire, method: str, target: str, *fields: str, host: str = EVIL) -
         ("POST", "/api/show"),
         ("GET", "/api/nothing"),
         ("POST", "/api/tags"),
+        ("POST", "/api/embed"),
     ],
 )
 def test_refused_in_ollamas_shape(wire: Wire, method: str, target: str) -> None:

@@ -13,7 +13,7 @@ from tests.wire.peers import Client
 
 CHANGES = ["/api/pull", "/api/push", "/api/create", "/api/copy"]
 WITH_A_BODY = [
-    ("POST", path) for path in ("/api/show", *CHANGES)
+    ("POST", path) for path in ("/api/show", "/api/embed", "/api/embeddings", *CHANGES)
 ] + [("DELETE", "/api/delete")]  # fmt: skip
 BELONGS = "models belong to llama-server, which has tiny: start it with the model that you want"
 
@@ -57,6 +57,7 @@ def test_no_such_path(wire: Wire, method: str, path: str) -> None:
         ("GET", "/api/show", b"POST"),
         ("GET", "/api/chat", b"POST"),
         ("DELETE", "/api/generate", b"POST"),
+        ("PUT", "/api/embed", b"POST"),
         ("POST", "/api/delete", b"DELETE"),
         ("GET", "/api/blobs/sha256:aa", b"HEAD, POST"),
         ("GET", "/api/user/keys/x", b"DELETE"),
@@ -183,6 +184,13 @@ ERRORS: list[tuple[str, str, Any, int, str]] = [
         "POST", "/api/create", {"name": "tiny", "files": {"a": "b"}}, 501,
         f"copilot-proxy cannot create a model: {BELONGS}",
     ),
+    ("POST", "/api/embed", {}, 404, "model '' not found"),
+    ("POST", "/api/embed", {"model": "a b"}, 400, "invalid model name"),
+    ("POST", "/api/embed", {"model": "x"}, 404, 'model "x" not found, try pulling it first'),
+    ("POST", "/api/embed", {"model": "tiny", "input": 7}, 400, "invalid input type"),
+    ("POST", "/api/embeddings", {}, 400, "model is required"),
+    ("POST", "/api/embeddings", {"model": "a b"}, 400, "invalid model name"),
+    ("POST", "/api/embeddings", {"model": "x"}, 404, 'model "x" not found, try pulling it first'),
 ]  # fmt: skip
 
 
