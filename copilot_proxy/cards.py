@@ -23,7 +23,24 @@ _ADDED = ("tools", "planAndExecute")
 
 
 # of a card: what no client is told, or not as a property of the model
-_UNTOLD = ("modified_at", "loaded", "own_tags", "train_length")
+_UNTOLD = ("modified_at", "loaded", "own_tags", "train_length", "media_marker")
+
+# What a chat template has in it where the model thinks before it answers: the marks around its thoughts, or
+# the names by which they are switched on or given back. As of llama.cpp b11549's models/templates, and of
+# the families named.
+_THINKS = (
+    "<think>",  # DeepSeek, Qwen, Hermes, Nemotron
+    "</think>",  # DeepSeek V3.1 writes the end alone
+    "[THINK]",  # Magistral
+    "<|channel",  # gpt-oss, Gemma 4
+    "<seed:think>",
+    "<|START_THINKING|>",  # Command A
+    "◁think▷",  # Kimi
+    "enable_thinking",
+    "reasoning_content",
+    "reasoning_effort",
+)
+_THINKS_BY_CAPS = ("supports_reasoning_effort", "supports_preserve_reasoning")
 
 
 @frozen
@@ -41,7 +58,11 @@ class Card:
     size: int = 0
     parameters: int | None = None
     quantization: str = ""
+    embedding_length: int | None = None
+    """How many numbers an embedding has."""
     template: str = ""
+    media_marker: str = ""
+    """What stands for an image in a prompt that is no chat; another one at each start of llama-server."""
     modified_at: str = ""
     """RFC 3339: when the proxy first saw the model like this; llama-server tells no time."""
     loaded: bool = True
@@ -107,11 +128,26 @@ def _strings(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, Sequence) else []
 
 
-def capabilities(given: Iterable[str], props: Document, modalities: Iterable[str] = ()) -> tuple[str, ...]:
-    """What upstream gives, completed: nothing is removed, `tools` is left out only on upstream's own word."""
+def _thinks(props: Document) -> bool:
+    caps = _mapping(props.get("chat_template_caps"))
+    template = _text(props.get("chat_template"))
+    told = any(caps.get(name) is True for name in _THINKS_BY_CAPS)
+    return told or any(mark in template for mark in _THINKS)
+
+
+def capabilities(
+    given: Iterable[str], props: Document, modalities: Iterable[str] = (), abilities: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """What upstream gives, completed: nothing is removed, `tools` is left out only on upstream's own word.
+
+    `abilities` are those that only asking shows.
+    """
     found = [*given] or ["completion"]
     seen = {kind for kind, on in _mapping(props.get("modalities")).items() if on} | set(modalities)
     found += [kind for kind in ("vision", "audio") if kind in seen]
+    found += abilities
+    if _thinks(props):
+        found.append("thinking")
     template_has_none = _mapping(props.get("chat_template_caps")).get("supports_tools") is False
     found += [name for name in _ADDED if not (name == "tools" and template_has_none)]
     return tuple(dict.fromkeys(found))
@@ -133,9 +169,15 @@ def entries(models: Document, tags: Document) -> list[Document]:
 
 
 def cards(
-    models: Document, tags: Document, props: Mapping[str, Document], headroom: float = 0.0
+    models: Document,
+    tags: Document,
+    props: Mapping[str, Document],
+    headroom: float = 0.0,
+    abilities: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Card]:
     """The cards, in upstream's order. `props` maps an id to the model's /props, where they could be asked.
+
+    `abilities` maps it to those capabilities that only asking shows.
 
     `headroom` is the percentage of each context that is kept from clients, which count tokens differently.
     """
@@ -151,12 +193,21 @@ def cards(
             own.get(entry["id"], {}),
             props.get(entry["id"], {}),
             headroom,
+            (abilities or {}).get(entry["id"], ()),
         )
         for entry in listed
     ]
 
 
-def _card(entry: Document, name: str, row: Document, own: Document, props: Document, headroom: float) -> Card:
+def _card(
+    entry: Document,
+    name: str,
+    row: Document,
+    own: Document,
+    props: Document,
+    headroom: float,
+    abilities: Sequence[str],
+) -> Card:
     meta = _mapping(entry.get("meta"))
     settings = _mapping(props.get("default_generation_settings"))
     details = _mapping(own.get("details"))
@@ -166,7 +217,9 @@ def _card(entry: Document, name: str, row: Document, own: Document, props: Docum
     return Card(
         id=entry["id"],
         name=name,
-        capabilities=capabilities(given, props, ("vision" if m == "image" else m for m in modalities)),
+        capabilities=capabilities(
+            given, props, ("vision" if m == "image" else m for m in modalities), abilities
+        ),
         context_length=None if slot is None else math.floor(slot * (100 - headroom) / 100),
         train_length=_count(meta.get("n_ctx_train")),
         size=_count(meta.get("size")) or _count(own.get("size")) or 0,
@@ -174,7 +227,9 @@ def _card(entry: Document, name: str, row: Document, own: Document, props: Docum
         quantization=_text(meta.get("ftype"))
         or _text(props.get("model_ftype"))
         or _text(details.get("quantization_level")),
+        embedding_length=_count(meta.get("n_embd")),
         template=_text(props.get("chat_template")),
+        media_marker=_text(props.get("media_marker")),
         loaded=may_ask_props(entry),
         own_tags=own,
     )

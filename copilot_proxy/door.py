@@ -21,11 +21,14 @@ from .dialects.choose import SHARED
 from .errors import Answer, Dialect
 from .exchange import Exchange
 from .headers import SERVER, VIA
+from .hosts import Hosts
 from .journal import VERBOSE_SEGMENTS, Journal
 
 _SLASHES: Final = re.compile(rb"/{2,}")
 # what may stand in a request target (RFC 9112 section 3.2, RFC 3986): printable ASCII
 _UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
+# Files for models are refused whatever is in them, and "too large" would be no help.
+_UNREAD: Final = b"/api/blobs/"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -126,12 +129,20 @@ class Door(Site):
     noisy = False
 
     def __init__(
-        self, resource: IResource, clock: IReactorTime, *, body_limit: int, cors: Cors, journal: Journal
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        *,
+        body_limit: int,
+        cors: Cors,
+        hosts: Hosts,
+        journal: Journal,
     ) -> None:
         super().__init__(resource, requestFactory=ProxyRequest, reactor=clock, parsePOSTFormSubmission=False)
         self.body_limit = body_limit
         self._clock = clock
         self._cors = cors
+        self.hosts = hosts
         self._journal = journal
         self.closing = False
         """The proxy is being stopped, and with it every connection."""
@@ -155,6 +166,7 @@ class Door(Site):
     def at_once(self, request: ProxyRequest) -> Answer | None:
         """The answer that needs no route, None where a route has to find it; raises ProxyError."""
         self._cors.mark(request)
+        options = self.hosts.answer(request)
         if VIA in request.requestHeaders.getRawHeaders(b"via", ()):
             raise errors.UpstreamIsProxy(
                 "--upstream names this proxy itself: llama-server usually listens on port 11433"
@@ -170,11 +182,11 @@ class Door(Site):
             raise errors.BadRequest("the path is not UTF-8") from None
         if _CONTROL.search(path):
             raise errors.BadRequest("the path holds control characters")
-        if request.too_large:
+        if request.too_large and not tidy(request.path).startswith(_UNREAD):
             raise errors.BodyTooLarge(
                 f"the request body is over the limit of {self.body_limit} bytes: --body-limit raises it"
             )
-        return self._cors.answer(request)
+        return self._cors.answer(request) or options
 
     def _broken(self, request: ProxyRequest, reason: Failure) -> None:
         request.exchange.gone = True

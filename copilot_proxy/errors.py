@@ -56,10 +56,28 @@ class BadOption(ProxyError):
     type, code = "invalid_request_error", "bad_option"
 
 
+class NotSignedIn(ProxyError):
+    """The request needs an account at ollama.com."""
+
+    status, type, code = 401, "authentication_error", "not_signed_in"
+
+
 class OriginRefused(ProxyError):
     """A web page asks that `--cors-origin` does not name."""
 
     status, type, code = 403, "permission_error", "origin_not_allowed"
+
+
+class HostRefused(ProxyError):
+    """The request was sent to a name that may be anybody's."""
+
+    status, type, code = 403, "permission_error", "host_not_allowed"
+
+
+class CloudDisabled(ProxyError):
+    """What is asked for runs at ollama.com."""
+
+    status, type, code = 403, "permission_error", "cloud_disabled"
 
 
 class UnknownModel(ProxyError):
@@ -78,6 +96,18 @@ class EncodedBody(ProxyError):
     """The body is compressed, and its route has to read it."""
 
     status, type, code = 415, "invalid_request_error", "encoded_body"
+
+
+class NotDownloaded(ProxyError):
+    """The model is not there, and would have to be downloaded; Ollama's status for that."""
+
+    status, type, code = 500, "not_supported_error", "not_downloaded"
+
+
+class NotOffered(ProxyError):
+    """The request changes models, which llama-server does not offer."""
+
+    status, type, code = 501, "not_supported_error", "not_offered"
 
 
 class NotBuilt(ProxyError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
+from twisted.internet.abstract import isIPv6Address
 
 from .embedded import address as embedded_address
 from .errors import Dialect
@@ -164,10 +166,24 @@ def port_number(text: str) -> str:
     return f"tcp:{int(text)}:interface=127.0.0.1"
 
 
+def _listed(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(item.strip() for text in texts for item in text.split(",") if item.strip())
+
+
+# a label of a name (RFC 1123 section 2.1), and the underscore that container names have
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE | re.ASCII)
+
+
+def hosts(texts: Sequence[str]) -> tuple[str, ...]:
+    allowed = _listed(texts)
+    for host in allowed:
+        if host != "*" and not _HOST.fullmatch(host) and not isIPv6Address(host):
+            raise ValueError(f"{host!r} is no name of a host: give it without scheme and port, or '*'")
+    return allowed
+
+
 def origins(texts: Sequence[str]) -> tuple[str, ...]:
-    allowed = tuple(
-        origin.strip().rstrip("/") for text in texts for origin in text.split(",") if origin.strip()
-    )
+    allowed = tuple(origin.rstrip("/") for origin in _listed(texts))
     if not allowed:
         raise ValueError("it names no origin: give scheme://host[:port], '*' or 'none'")
     if len(allowed) > 1 and not {"*", "none"}.isdisjoint(allowed):

@@ -14,11 +14,12 @@ from twisted.python.failure import Failure
 
 from . import errors
 from .dialects import choose, listing
-from .dialects.jsontext import OBJECT, InvalidJSON, kind, members, minify, string
+from .dialects.jsontext import OBJECT, InvalidJSON, kind, members, minify
 from .door import ProxyRequest, send
 from .errors import Answer, Dialect
 from .forward import Forward
 from .journal import Journal
+from .ollama import Ollama
 from .status.health import Health
 from .upstream.models import Models
 
@@ -71,11 +72,18 @@ class Routes:
     log = Logger()
 
     def __init__(
-        self, models: Models, health: Health, forward: Forward, journal: Journal, api_dialect: Dialect | None
+        self,
+        models: Models,
+        health: Health,
+        forward: Forward,
+        ollama: Ollama,
+        journal: Journal,
+        api_dialect: Dialect | None,
     ) -> None:
         self._models = models
         self._health = health
         self._forward = forward
+        self._ollama = ollama
         self._journal = journal
         self._api_dialect = api_dialect
 
@@ -85,11 +93,6 @@ class Routes:
     @_answering
     async def root(self, request: ProxyRequest) -> Answer:
         return Answer(200, b"Ollama is running", b"text/plain; charset=utf-8")
-
-    @app.route("/api/version", methods=["GET", "HEAD"])
-    @_answering
-    async def version(self, request: ProxyRequest) -> Answer:
-        return _json({"version": listing.OLLAMA_VERSION})
 
     @app.route("/health", methods=["GET", "HEAD"])
     @_answering
@@ -102,34 +105,6 @@ class Routes:
         return _json({"minified": msgspec.Raw(self._json(request))})
 
     # ------------------------------------------------------------------ which models there are
-
-    @app.route("/api/tags", methods=["GET", "HEAD"])
-    @_answering
-    async def tags(self, request: ProxyRequest) -> Answer:
-        return _json(listing.tags((await self._models.listing()).cards))
-
-    @app.route("/api/ps", methods=["GET", "HEAD"])
-    @_answering
-    async def ps(self, request: ProxyRequest) -> Answer:
-        return _json(listing.ps((await self._models.listing()).cards))
-
-    @app.route("/api/experimental/model-recommendations", methods=["GET", "HEAD"])
-    @_answering
-    async def recommendations(self, request: ProxyRequest) -> Answer:
-        return _json(
-            {"recommendations": []}
-        )  # Ollama's are of its own library; the extension waits 2 s for them
-
-    @app.route("/api/show", methods=["POST"])
-    @_answering
-    async def show(self, request: ProxyRequest) -> Answer:
-        fields = members(self._json(request)) or {}
-        for key in ("model", "name"):  # the Ollama command line writes an empty model beside its name
-            name = string(fields[key]) if key in fields else None
-            if name:
-                card = await self._models.find(name)
-                return _json(listing.show(card, await self._models.show(card)))
-        raise errors.BadRequest("model is required")
 
     @app.route("/v1/models", methods=["GET", "HEAD"])
     @app.route("/models", methods=["GET", "HEAD"])
@@ -165,6 +140,11 @@ class Routes:
     async def completions(self, request: ProxyRequest) -> None:
         request.body = self._json(request)
         await self._forward.json(request)
+
+    @app.route("/api/", branch=True, methods=None)
+    @_answering
+    async def ollama(self, request: ProxyRequest) -> Answer:
+        return await self._ollama.answer(request)
 
     @app.route("/", branch=True, methods=None)
     @_answering

@@ -17,10 +17,13 @@ from . import __version__, errors
 from .chat import Chats
 from .cors import Cors
 from .door import Door
+from .embed import Embeddings
 from .embedded.endpoint import EmbeddedEndpoint
 from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
+from .hosts import Hosts
 from .journal import Journal
+from .ollama import Ollama
 from .parse import Transport
 from .repairs import Repairs
 from .routes import Routes
@@ -68,6 +71,7 @@ class Proxy(service.MultiService):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        self._door.hosts.listens(port.getHost())
         self.log.info(
             "copilot-proxy {version} listens on {address}", version=__version__, address=shown(port.getHost())
         )
@@ -136,12 +140,14 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     health = Health(upstream, reactor)
     chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)
     forward = Forward(upstream, models, chats, journal, reactor)
-    routes = Routes(models, health, forward, journal, settings.api_dialect)
+    ollama = Ollama(models, Embeddings(upstream, models, journal, reactor))
+    routes = Routes(models, health, forward, ollama, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),
         reactor,
         body_limit=settings.body_limit,
         cors=Cors(settings.cors_origins),
+        hosts=Hosts(settings.allowed_hosts),
         journal=journal,
     )
     proxy = Proxy(endpoint, door, upstream, models, health, settings.port)

@@ -31,6 +31,7 @@ class Settings:
     body_limit: int
     context_headroom: float
     cors_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
 
 
 @frozen
@@ -124,6 +125,16 @@ OPTIONS: Final = (
         repeated=True,
     ),
     Option(
+        "allowed-host",
+        "ALLOWED_HOST",
+        "",
+        parse.hosts,
+        "A name under which the proxy may be asked while it listens on 127.0.0.1, besides localhost, this "
+        "machine's and those of a private network; may be given several times. '*' allows every one. "
+        "ALLOWED_HOST takes a list with commas.",
+        repeated=True,
+    ),
+    Option(
         "verbose",
         "VERBOSE",
         "",
@@ -176,4 +187,5 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         body_limit=values["body-limit"],
         context_headroom=values["context-headroom"],
         cors_origins=values["cors-origin"],
+        allowed_hosts=values["allowed-host"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import dedent
 from typing import Any, NoReturn
 
@@ -63,12 +63,6 @@ class Options(usage.Options):
         # twisted would fill `longdesc` to one paragraph, commands and all
         return f"{super().getUsage(width).rstrip()}\n\n{_ABOUT}\n"
 
-    def opt_cors_origin(self, origin: str) -> None:
-        """Filled in from the table below."""
-        self.setdefault("cors-origin", []).append(origin)
-
-    opt_cors_origin.__doc__ = next(_help(o) for o in settings.OPTIONS if o.repeated)
-
     def opt_h(self) -> None:
         """The same as --help."""
         self.opt_help()
@@ -94,6 +88,21 @@ class Options(usage.Options):
             self.chosen = settings.read(flags, os.environ)
         except settings.WrongSetting as e:
             raise usage.UsageError(str(e)) from None
+
+
+def _gathering(option: settings.Option) -> Callable[[Options, str], None]:
+    """What twisted calls each time the option is given; its docstring is the help."""
+
+    def gather(self: Options, value: str) -> None:
+        self.setdefault(option.name, []).append(value)
+
+    gather.__doc__ = _help(option)
+    return gather
+
+
+for _option in settings.OPTIONS:
+    if _option.repeated:
+        setattr(Options, f"opt_{_option.name.replace('-', '_')}", _gathering(_option))
 
 
 def makeService(options: Options) -> IService:

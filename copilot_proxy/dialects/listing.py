@@ -78,13 +78,15 @@ def _completed(own: Document, ours: Document) -> dict[str, Any]:
 
 def tags_entry(card: Card) -> dict[str, Any]:
     """One model of /api/tags."""
+    lengths = {"context_length": card.context_length, "embedding_length": card.embedding_length}
+    told = {name: length for name, length in lengths.items() if length is not None}
     ours = {
         "name": card.name,
         "model": card.name,
         "modified_at": card.modified_at,
         "size": card.size,
         "digest": card.digest,
-        "details": _details(card),
+        "details": _details(card) | told,
     }
     names = {"name": card.name, "model": card.name, "digest": card.digest}
     return {**_completed(card.own_tags, ours), **names, **_limits(card)}
@@ -130,6 +132,8 @@ def show(card: Card, own: Document) -> dict[str, Any]:
         info["general.parameter_count"] = card.parameters
     if card.context_length is not None:
         info[f"{architecture}.context_length"] = card.context_length
+    if card.embedding_length is not None:
+        info[f"{architecture}.embedding_length"] = card.embedding_length
     ours = {
         "license": "",
         "modelfile": "",

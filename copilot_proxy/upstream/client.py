@@ -154,10 +154,13 @@ class Upstream:
         response = await self.send(method, target, headers, body)
         return response.code, await self.whole(response, target)
 
-    async def whole(self, response: IResponse, target: bytes) -> bytes:
-        """The body of a small answer to a request for `target`; raises an UpstreamError."""
+    async def whole(self, response: IResponse, target: bytes, largest: int = whole.LARGEST) -> bytes:
+        """The body, of at most `largest` bytes, of an answer to a request for `target`.
+
+        Raises an UpstreamError; cancelling closes the connection.
+        """
         try:
-            return await whole.read(response)
+            return await whole.read(response, largest)
         except CancelledError:
             raise
         except whole.TooLong as e:

@@ -15,8 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
-from .. import errors
+from .. import errors, names
 from ..cards import Card, Document, cards, described, entries, may_ask_props
+from .abilities import Abilities
 from .client import Upstream
 
 # Seconds. A client's discovery asks for tags and then for each model at once: one round of questions serves
@@ -45,17 +46,35 @@ class Listing:
     document: Document = field(factory=dict)
 
     def named(self, name: str) -> Card | None:
-        """The model that a client calls `name`; `:latest` is Ollama's default tag, which says nothing.
+        """The model that a client calls `name`, in any spelling of Ollama's; as it is written comes first.
 
         Where no model has that name, a number is a position in the list: Copilot Chat 0.37 takes the index in
         /api/tags for the id of a model (microsoft/vscode#293770).
         """
-        for wanted in (name, name.removesuffix(":latest")):
-            for card in self.cards:
-                if wanted in (card.name, card.id):
-                    return card
+        for same in (str, str.lower):
+            for wanted in map(same, names.spellings(name)):
+                for card in self.cards:
+                    if wanted in (same(card.name), same(card.id)):
+                        return card
         by_position = {str(position): card for position, card in enumerate(self.cards)}
         return by_position.get(name)
+
+    def find(
+        self, name: str, *, unknown: str = "model '{}' not found", invalid: str = "invalid model name"
+    ) -> Card:
+        """The model that a client of Ollama's API calls `name`.
+
+        Raises BadRequest for what is no name, CloudDisabled for one at ollama.com, and UnknownModel, with the
+        texts given: `{}` stands for the name in them.
+        """
+        card = self.named(name)
+        if card is not None:
+            return card
+        if not names.is_valid(name):  # only now: what llama-server has may be called by a path
+            raise errors.BadRequest(invalid.format(name))
+        if names.is_cloud(name):
+            raise errors.CloudDisabled("ollama cloud is disabled: remote model is unavailable")
+        raise errors.UnknownModel(unknown.format(name))
 
 
 class Models:
@@ -83,6 +102,7 @@ class Models:
         self._said = ""
         self._waiting: list[Deferred[Listing]] = []
         self._has_ollama_api = True
+        self._abilities = Abilities(upstream)
         self._first_seen: dict[str, str] = {}
 
     async def listing(self) -> Listing:
@@ -112,6 +132,7 @@ class Models:
             found = await self._look()
         except errors.UpstreamError as e:
             self._has_ollama_api = True  # what comes back may be another server
+            self._abilities.forget()
             self._say(self.log.warn, e.message)
             if self._asked is None or not isinstance(e, _AWAY):
                 raise
@@ -134,15 +155,11 @@ class Models:
             raise errors.UpstreamError(
                 f"{self._upstream.shown} has neither /v1/models nor /api/tags: is it a llama-server?"
             )
-        props = {
-            entry["id"]: await self._props(entry)
-            for entry in entries(models or {}, tags or {})
-            if may_ask_props(entry)
-        }
-        return Listing(
-            [self._dated(card) for card in cards(models or {}, tags or {}, props, self._headroom)],
-            models or {},
-        )
+        asked = [entry for entry in entries(models or {}, tags or {}) if may_ask_props(entry)]
+        props = {entry["id"]: await self._props(entry) for entry in asked}
+        abilities = {entry["id"]: await self._abilities.of(entry, props[entry["id"]]) for entry in asked}
+        found = cards(models or {}, tags or {}, props, self._headroom, abilities)
+        return Listing([self._dated(card) for card in found], models or {})
 
     def _dated(self, card: Card) -> Card:
         seen = self._first_seen.setdefault(card.digest, self._now().isoformat(timespec="microseconds"))
@@ -185,13 +202,6 @@ class Models:
         if not self._has_ollama_api:
             return {}
         return await self._document(b"/api/show", b"POST", msgspec.json.encode({"model": card.id})) or {}
-
-    async def find(self, name: str) -> Card:
-        """The card of the model that a client calls `name`; raises UnknownModel or an UpstreamError."""
-        card = (await self.listing()).named(name)
-        if card is None:
-            raise errors.UnknownModel(f"model '{name}' not found")
-        return card
 
     async def learn(self, name: str) -> bool:
         """Ask upstream for its models where none is called `name`; whether one is now.

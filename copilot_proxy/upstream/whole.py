@@ -21,7 +21,8 @@ class TooLong(Exception):
 
 
 class _Collector(Protocol):
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
         self.finished: Deferred[bytes] = Deferred(lambda _: self._stop())
         self._body = bytearray()
 
@@ -31,9 +32,9 @@ class _Collector(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._body += data
-        if len(self._body) > LARGEST and not self.finished.called:
+        if len(self._body) > self._largest and not self.finished.called:
             self._stop()
-            self.finished.errback(TooLong(f"the answer is longer than {LARGEST} bytes"))
+            self.finished.errback(TooLong(f"the answer is longer than {self._largest} bytes"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.finished.called:
@@ -44,8 +45,11 @@ class _Collector(Protocol):
             self.finished.errback(reason)
 
 
-def read(response: IResponse) -> Deferred[bytes]:
-    """The body; fails with TooLong, or with why it broke off. Cancelling closes the connection."""
-    collector = _Collector()
+def read(response: IResponse, largest: int) -> Deferred[bytes]:
+    """The body; fails with TooLong for more than `largest` bytes, or with why it broke off.
+
+    Cancelling closes the connection.
+    """
+    collector = _Collector(largest)
     response.deliverBody(cast(Any, collector))
     return collector.finished

@@ -145,5 +145,5 @@ def test_an_unknown_model(running: Server) -> None:
     """A model that is not there is a 404 in Ollama's words, and the others stay."""
     answer = ask(running, "POST", "/api/show", {"model": "nope"})
     assert answer.status == 404
-    assert answer.json == {"error": "model 'nope' not found"}
+    assert answer.json == {"error": "model 'nope:latest' not found"}
     assert ask(running, "POST", "/api/show", {"model": "tiny"}).status == 200

@@ -68,7 +68,7 @@ def test_a_body_over_the_limit(start_proxy: StartProxy, llama: Server) -> None:
     }
     for field, sent in framed.items():
         with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n")
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
             client.sendall(field + b"\r\n\r\n" + sent)
             with client.makefile("rb") as answer:
                 refused(answer.read(), limit)

@@ -95,6 +95,49 @@ def test_capabilities(given: list[str], document: Any, modalities: list[str], fo
     assert capabilities(given, document, modalities) == found
 
 
+@pytest.mark.parametrize(
+    ("told", "thinks"),
+    [
+        (props(chat_template="{{ '<think>' }}"), True),
+        (props(chat_template="{% set content = content.split('</think>')[-1] %}"), True),
+        (props(chat_template="{%- if enable_thinking is defined %}"), True),
+        (props(chat_template="{{ message.reasoning_content }}"), True),
+        (props(chat_template="Reasoning: {{ reasoning_effort }}"), True),
+        (props(chat_template="<|start|>assistant<|channel|>analysis"), True),
+        (props(chat_template="[THINK]"), True),
+        (props(chat_template="<seed:think>"), True),
+        (props(chat_template="<|START_THINKING|>"), True),
+        (props(chat_template_caps={"supports_reasoning_effort": True}), True),
+        (props(chat_template_caps={"supports_preserve_reasoning": True}), True),
+        (props(chat_template_caps={"supports_reasoning_effort": False}), False),
+        (props(chat_template="I think that {{ content }}"), False),
+        (props(chat_template=None), False),
+        ({}, False),
+    ],
+)
+def test_thinking(told: Any, thinks: bool) -> None:
+    """A model thinks where its chat template has marks for it, or where upstream says so."""
+    assert ("thinking" in capabilities([], told)) is thinks
+
+
+def test_abilities_of_each() -> None:
+    """What only asking shows stands behind what a model sees and hears, and before what Copilot needs."""
+    told = {"a": props(modalities={"vision": True}, chat_template="<think>")}
+    first, second = cards(models("a", "b"), {}, told, abilities={"a": ("insert", "embedding")})
+    assert first.capabilities == (
+        "completion", "vision", "insert", "embedding", "thinking", "tools", "planAndExecute",
+    )  # fmt: skip
+    assert second.capabilities == ("completion", "tools", "planAndExecute")
+
+
+def test_media_marker() -> None:
+    """What stands for an image is told by /props; the digest does not follow it: each start makes another."""
+    first, second = (cards(models("a"), {}, {"a": props(media_marker=mark)})[0] for mark in ("<x>", "<y>"))
+    assert (first.media_marker, second.media_marker) == ("<x>", "<y>")
+    assert first.digest == second.digest
+    assert cards(models("a"), {}, {"a": props()})[0].media_marker == ""
+
+
 def test_vision_from_the_architecture() -> None:
     """A router's entry tells of images in its architecture."""
     told = entry("tiny", architecture={"input_modalities": ["text", "image"]})

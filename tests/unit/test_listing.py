@@ -48,6 +48,7 @@ def test_tags_entry() -> None:
             "families": ["llama"],
             "parameter_size": "7.2B",
             "quantization_level": "Q4_K_M",
+            "context_length": 8192,
         },
         "capabilities": ["completion", "tools"],
         "toolCalling": True,
@@ -122,6 +123,13 @@ def test_show() -> None:
     assert shown["parameters"] == ""
     assert shown["template"] == "t"
     assert shown["capabilities"] == ["completion", "tools"]
+
+
+def test_embedding_length() -> None:
+    """How long an embedding is stands where Ollama tells it."""
+    card = evolve(CARD, embedding_length=128)
+    assert listing.tags_entry(card)["details"]["embedding_length"] == 128
+    assert listing.show(card, {})["model_info"]["llama.embedding_length"] == 128
 
 
 def test_show_makes_nothing_up() -> None:

@@ -55,13 +55,14 @@ def test_options() -> None:
     """Every option can be given, the short ones too."""
     chosen = parsed(
         "-p", "tcp:1234", "-u", "http://gpu:1", "-v", "--api-dialect", "ollama", "--connect-timeout=2",
-        "--cors-origin", "https://a", "--cors-origin=https://b",
+        "--cors-origin", "https://a", "--cors-origin=https://b", "--allowed-host", "a", "--allowed-host=b,c",
     )  # fmt: skip
     assert chosen.port == "tcp:1234"
     assert chosen.upstream.shown == "http://gpu:1"
     assert chosen.verbose
     assert chosen.connect_timeout == 2.0
     assert chosen.cors_origins == ("https://a", "https://b")
+    assert chosen.allowed_hosts == ("a", "b", "c")
 
 
 def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

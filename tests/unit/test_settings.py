@@ -33,6 +33,9 @@ GIVEN = [
     ("cors-origin", "*", "cors_origins", ("*",)),
     ("cors-origin", "none", "cors_origins", ()),
     ("cors-origin", "https://a.example, http://b:1/ ,", "cors_origins", ("https://a.example", "http://b:1")),
+    ("allowed-host", "gpu, my_box.lan ,", "allowed_hosts", ("gpu", "my_box.lan")),
+    ("allowed-host", "8.8.8.8,2001:db8::1", "allowed_hosts", ("8.8.8.8", "2001:db8::1")),
+    ("allowed-host", "*", "allowed_hosts", ("*",)),
     ("verbose", "1", "verbose", True),
     ("verbose", "Yes", "verbose", True),
     ("verbose", "off", "verbose", False),
@@ -60,6 +63,7 @@ def test_defaults() -> None:
         body_limit=100 * MEBIBYTE,
         context_headroom=0.0,
         cors_origins=("*",),
+        allowed_hosts=(),
     )
 
 
@@ -207,6 +211,9 @@ WRONG = [
     ("cors-origin", "*,https://a", "stand alone"),
     ("cors-origin", "https://a,none", "stand alone"),
     ("cors-origin", "a.example", "is no origin"),
+    ("allowed-host", "http://gpu", "is no name of a host"),
+    ("allowed-host", "gpu:11434", "is no name of a host"),
+    ("allowed-host", "*.lan", "is no name of a host"),
     ("cors-origin", "https://a/page", "is no origin"),
     ("verbose", "maybe", "neither on"),
 ]

@@ -100,8 +100,12 @@ def messages(data: bytes, *, methods: list[bytes] | None = None, closed: bool = 
     return found
 
 
+PROXY = "127.0.0.1:11434"
+"""Where the proxy listens, as clients name it."""
+
+
 def request(
-    method: str, target: str, *fields: str, body: bytes = b"", version: str = "1.1", host: str = "proxy:11434"
+    method: str, target: str, *fields: str, body: bytes = b"", version: str = "1.1", host: str = PROXY
 ) -> bytes:
     """A request's bytes; a body brings its Content-Length."""
     lines = [f"{method} {target} HTTP/{version}", f"Host: {host}", *fields]

@@ -53,6 +53,9 @@ def test_dialect_is_settled_by_the_option(open_wire: OpenWire) -> None:
 
 
 def test_other_methods_of_the_rewritten_paths(wire: Wire) -> None:
-    """Only a POST to /api/chat is a chat; any other method goes upstream under the path that it names."""
-    wire.client().gets("/api/chat")
-    assert wire.asked[0].request.target == b"/api/chat"
+    """Only a POST to /api/chat is a chat; any other method is refused as Ollama does."""
+    client = wire.client()
+    client.gets("/api/chat")
+    assert client.answer.status == 405
+    assert client.answer.field(b"allow") == b"POST"
+    assert wire.asked == []

@@ -107,7 +107,9 @@ def test_rewritten_body(wire: Wire) -> None:
 def test_chunked_body(wire: Wire) -> None:
     """A chunked body goes upstream with its length, which is known by then."""
     client = wire.client()
-    client.sends(b"POST /tokenize HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    client.sends(
+        b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    )
     assert wire.asked == []
     client.sends(b"3\r\ndef\r\n0\r\n\r\n")
     assert wire.asked[0].request.body == b"abcdef"

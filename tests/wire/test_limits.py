@@ -47,7 +47,7 @@ def test_memory_over_the_limit(open_wire: OpenWire, chunked: bool) -> None:
     wire = open_wire(body_limit="1M")
     client = wire.client()
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {50 * MEBIBYTE}"
-    client.sends(f"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\n{framing}\r\n\r\n".encode())
+    client.sends(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n".encode())
     piece = b"x" * 65536
     segment = b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
     tracemalloc.start()
@@ -114,11 +114,11 @@ def test_path_that_is_no_utf_8(wire: Wire, target: str) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        "GET /a b HTTP/1.1\r\nHost: p\r\n\r\n",
-        "GET / HTTP/3.0\r\nHost: p\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/3.0\r\nHost: localhost\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        f"GET /{'a' * 20000} HTTP/1.1\r\nHost: p\r\n\r\n",
+        f"GET /{'a' * 20000} HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET / HTTP/1.1\r\n" + "X: y\r\n" * 501 + "\r\n",
     ],
     ids=["space", "version", "smuggled", "two lengths", "long", "many"],
@@ -135,7 +135,7 @@ def test_requests_that_are_no_http(wire: Wire, head: str) -> None:
 def test_expect_100(wire: Wire) -> None:
     """A client that waits for 100 Continue gets it, once, and upstream does not see the Expect."""
     client = wire.client()
-    head = b"POST /slots HTTP/1.1\r\nHost: p\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    head = b"POST /slots HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     client.sends(head)
     assert client.received == b"HTTP/1.1 100 Continue\r\n\r\n"
     client.sends(b"abc")
@@ -182,6 +182,6 @@ def test_read_only_temporary_folder(wire: Wire, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tempfile.TemporaryFile", lambda *_: pytest.fail("a temporary file was made"))
     client = wire.client()
     client.sends(
-        b"POST /slots HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        b"POST /slots HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     )
     assert wire.asked[0].request.body == b"abc"

@@ -60,7 +60,7 @@ def test_show_finds_the_model(fresh: Wire, body: Any) -> None:
     assert got(fresh, server("tiny"), "/api/show", body).answer.status == 200
 
 
-@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": 7}, []])
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": None, "other": 7}])
 def test_show_without_a_model(fresh: Wire, body: Any) -> None:
     """Without a model's name it is a 400 that says so."""
     answer = got(fresh, server("tiny"), "/api/show", body).answer
@@ -72,7 +72,7 @@ def test_show_of_an_unknown_model(fresh: Wire) -> None:
     """A model that upstream does not have is a 404 in Ollama's words."""
     answer = got(fresh, server("tiny"), "/api/show", {"model": "other"}).answer
     assert answer.status == 404
-    assert answer.json == {"error": "model 'other' not found"}
+    assert answer.json == {"error": "model 'other:latest' not found"}
 
 
 @pytest.mark.parametrize("path", OPENAI_PATHS)

@@ -54,11 +54,13 @@ def test_one_round_of_questions(fresh: Wire) -> None:
     clients = [fresh.client() for _ in range(3)]
     for client in clients:
         client.gets("/api/tags")
-    assert fresh.serves(server("tiny")) == ["/v1/models", "/api/tags", "/props"]
+    assert fresh.serves(server("tiny")) == [
+        "/v1/models", "/api/tags", "/props", "/infill", "/v1/embeddings",
+    ]  # fmt: skip
     assert [client.answer.status for client in clients] == [200, 200, 200]
     fresh.passes(1.9)
     got(fresh, {}, "/v1/models")
-    assert len(fresh.connections) == 3
+    assert len(fresh.connections) == 5
     fresh.passes(0.2)
     client = fresh.client()
     client.gets("/api/tags")
@@ -129,8 +131,8 @@ def test_chat_before_any_listing(fresh: Wire) -> None:
     client2 = fresh.client()
     client2.chats(model="unknown")
     fresh.serves({**server("tiny"), "/v1/chat/completions": {}})
-    sent = [peer.request for peer in fresh.connections if peer.request.method == b"POST"]
-    assert [json.loads(request.body)["model"] for request in sent] == ["tiny", "unknown"]
+    sent = [peer.request for peer in fresh.connections if peer.request.target == b"/v1/chat/completions"]
+    assert [request.json["model"] for request in sent] == ["tiny", "unknown"]
 
 
 def test_chat_while_models_cannot_be_asked(fresh: Wire) -> None:
