@@ -31,11 +31,13 @@ MAY: dict[str, set[str]] = {
     "forward": {"chat", "dialects", "door", "headers", "journal", "repairs", "stream", "upstream"},
     "routes": {"dialects", "door", "errors", "forward", "journal", "status", "upstream"},
     "embedded": {"", "errors"},
+    "notify": set(),
+    "activation": set(),
     "service": {
-        "", "cards", "chat", "cors", "door", "embedded", "errors", "forward", "journal", "parse", "repairs",
-        "routes", "settings", "status", "upstream",
+        "", "cards", "chat", "cors", "door", "embedded", "errors", "forward", "journal", "notify", "parse",
+        "repairs", "routes", "settings", "status", "upstream",
     },
-    "tap": {"", "settings", "service"},
+    "tap": {"", "activation", "settings", "service"},
 }  # fmt: skip
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "tiny" not in path.parts)
