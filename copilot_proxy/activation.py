@@ -30,7 +30,7 @@ def _check(adopted: AdoptedStreamServerEndpoint, text: str) -> None:
     with socket.socket(fileno=os.dup(adopted.fileno)) as passed:
         family = passed.family
     if family == socket.AF_UNIX:
-        # at its stop twisted.internet.unix.Port shuts down and deletes what it adopted, and nobody can connect
+        # twisted.internet.unix.Port shuts down and deletes what it adopted: then nobody can connect any more
         raise ValueError(
             f"{text!r}: Twisted would delete systemd's unix socket at its stop; make one with unix:/PATH"
         )
