@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
 from .hosts import Hosts
 from .journal import Journal
+from .notify import Manager
 from .ollama import Ollama
 from .parse import Transport
 from .repairs import Repairs
@@ -46,6 +48,7 @@ class Proxy(service.MultiService):
         upstream: Upstream,
         models: Models,
         health: Health,
+        manager: Manager,
         port: str,
     ) -> None:
         super().__init__()
@@ -54,6 +57,7 @@ class Proxy(service.MultiService):
         self._upstream = upstream
         self._models = models
         self._health = health
+        self._manager = manager
         self._port_text = port
         self._port: IListeningPort | None = None
 
@@ -76,6 +80,7 @@ class Proxy(service.MultiService):
             "copilot-proxy {version} listens on {address}", version=__version__, address=shown(port.getHost())
         )
         self.log.info("VS Code: {hint}", hint=vs_code_hint(port.getHost()))
+        self._manager.ready(f"listens on {shown(port.getHost())}")
         Deferred.fromCoroutine(self._announce()).addErrback(
             lambda failure: self.log.failure("the start could not be announced", failure)
         )
@@ -92,6 +97,7 @@ class Proxy(service.MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._manager.stopping()
         self._door.closing = self._upstream.closing = True
         port, self._port = self._port, None
         if port is not None:
@@ -104,7 +110,7 @@ def shown(address: Any) -> str:
     """The address as a URL, for people."""
     host = getattr(address, "host", None)
     if host is None:
-        return f"unix:{getattr(address, 'name', address)}"
+        return f"unix:{os.fsdecode(getattr(address, 'name', str(address)))}"
     return f"http://{f'[{host}]' if ':' in host else host}:{address.port}"
 
 
@@ -135,7 +141,8 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         connect_timeout=settings.connect_timeout,
         first_byte_timeout=settings.first_byte_timeout,
     )
-    models = Models(upstream, reactor, headroom=settings.context_headroom)
+    manager = Manager(reactor, os.environ)
+    models = Models(upstream, reactor, headroom=settings.context_headroom, tell=manager.news)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
     chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)
@@ -150,7 +157,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         hosts=Hosts(settings.allowed_hosts),
         journal=journal,
     )
-    proxy = Proxy(endpoint, door, upstream, models, health, settings.port)
+    proxy = Proxy(endpoint, door, upstream, models, health, manager, settings.port)
     if child is not None:
         child.setServiceParent(proxy)
     return proxy

@@ -9,10 +9,9 @@ from textwrap import dedent
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
-from . import __version__, settings
+from . import __version__, activation, settings
 
 
 def leave(status: int, message: str) -> NoReturn:
@@ -113,10 +112,7 @@ def makeService(options: Options) -> IService:
 
     chosen = options.chosen
     try:
-        endpoint = serverFromString(reactor, chosen.port)
-    except Exception as e:  # each of Twisted's endpoint parsers raises errors of its own
-        leave(
-            settings.EX_USAGE,
-            f"copilot-proxy: --port: {chosen.port!r} is no Twisted endpoint such as tcp:11434: {e}",
-        )
+        endpoint = activation.endpoint(reactor, chosen.port)
+    except ValueError as e:
+        leave(settings.EX_USAGE, f"copilot-proxy: --port: {e}")
     return compose(reactor, endpoint, chosen)

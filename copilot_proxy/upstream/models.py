@@ -80,7 +80,8 @@ class Listing:
 class Models:
     """The models behind `upstream`; the log has a line whenever they change.
 
-    `now` is the wall clock, which dates them; `headroom` is their cards'.
+    `now` is the wall clock, which dates them; `headroom` is their cards'; `tell` is called
+    with each of those lines, for people.
     """
 
     log = Logger()
@@ -91,11 +92,13 @@ class Models:
         clock: IReactorTime,
         now: Callable[[], datetime] = _now,
         headroom: float = 0.0,
+        tell: Callable[[str], None] = lambda news: None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._headroom = headroom
         self._now = now
+        self._tell_news = tell
         self._known = Listing()
         self._asked: float | None = None
         self._tried: float | None = None
@@ -146,6 +149,7 @@ class Models:
         if news != self._said:
             self._said = news
             say("upstream {upstream}: {news}", upstream=self._upstream.shown, news=news)
+            self._tell_news(f"upstream {self._upstream.shown}: {news}")
 
     async def _look(self) -> Listing:
         models = await self._document(b"/v1/models")

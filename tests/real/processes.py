@@ -52,7 +52,11 @@ class Process:
     running: list["Process"] = []
 
     def __init__(
-        self, *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        *command: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         self.name = " ".join(Path(word).name for word in command[:5])
         self._popen = subprocess.Popen(
@@ -64,6 +68,7 @@ class Process:
             errors="replace",
             env=environment(**(env or {})),
             cwd=cwd,
+            pass_fds=pass_fds,
         )
         self.pid = self._popen.pid
         self.lines: list[str] = []
@@ -145,8 +150,9 @@ class Server(Process):
         *command: str | Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
-        super().__init__(*command, env=env, cwd=cwd)
+        super().__init__(*command, env=env, cwd=cwd, pass_fds=pass_fds)
         try:
             self.url = self.expect(announcement)[1]
         except BaseException:

@@ -36,11 +36,13 @@ MAY: dict[str, set[str]] = {
     "ollama": {"dialects", "door", "embed", "errors", "library", "names", "upstream"},
     "routes": {"dialects", "door", "errors", "forward", "journal", "ollama", "status", "upstream"},
     "embedded": {"", "errors"},
+    "notify": set(),
+    "activation": set(),
     "service": {
         "", "cards", "chat", "cors", "door", "embed", "embedded", "errors", "forward", "hosts", "journal",
-        "ollama", "parse", "repairs", "routes", "settings", "status", "upstream",
+        "notify", "ollama", "parse", "repairs", "routes", "settings", "status", "upstream",
     },
-    "tap": {"", "settings", "service"},
+    "tap": {"", "activation", "settings", "service"},
 }  # fmt: skip
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "tiny" not in path.parts)

@@ -193,7 +193,8 @@ def test_stop_before_start() -> None:
     [
         (IPv4Address("TCP", "127.0.0.1", 11434), "http://127.0.0.1:11434"),
         (IPv6Address("TCP", "::1", 11434), "http://[::1]:11434"),
-        (UNIXAddress("/run/p.sock"), "/run/p.sock"),
+        (UNIXAddress("/run/p.sock"), "unix:/run/p.sock"),
+        (UNIXAddress(b"/run/p.sock"), "unix:/run/p.sock"),
     ],
 )
 def test_shown(address: Any, text: str) -> None:
