@@ -91,7 +91,13 @@ def seconds(text: str) -> float:
 
 
 def patience(text: str) -> float:
-    return 0.0 if text.strip() in ("0", "0.0") else seconds(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise ValueError(f"{text!r} is no number of seconds, 0 or more")
+    return value
 
 
 def headroom(text: str) -> float:

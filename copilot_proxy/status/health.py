@@ -33,7 +33,9 @@ class Health:
         self._looking: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._told: dict[str, Any] = {"reachable": None, "detail": "not asked yet"}
-        self._obstacle: str | None = "llama-server was not asked yet: ask again in a moment"
+        self._obstacle: str | None = (
+            f"llama-server at {upstream.shown} has not answered yet: ask again in a moment"
+        )
         self.draining = False
         """The proxy is being stopped, and takes no new connections."""
 
