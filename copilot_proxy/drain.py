@@ -42,6 +42,7 @@ class Drain:
     async def run(self) -> None:
         """Return when no client is connected any more. Nobody may come while this runs."""
         begun = self._reactor.seconds()
+        hear_again(self._reactor, self.hurry)
         self._clients.drain()
         busy = self._clients.busy
         if busy and self._patience:
@@ -50,7 +51,6 @@ class Drain:
                 answers=answers(busy),
                 patience=self._patience,
             )
-            hear_again(self._reactor, self.hurry)
         if self._patience and await self._gone_within(self._patience):
             if busy:
                 self.log.info("drained: all have ended after {s:.1f} s", s=self._reactor.seconds() - begun)
@@ -86,10 +86,16 @@ def hear_again(reactor: Any, call: Callable[[], None]) -> None:
     or in a test, they stay what they are.
     """
 
-    def heard(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    ours = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if getattr(signal.getsignal(number), "__self__", None) is reactor
+    ]
+
+    def heard(*_: object) -> None:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
         reactor.callFromThread(call)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if getattr(signal.getsignal(number), "__self__", None) is reactor:
-            signal.signal(number, heard)
+    for number in ours:
+        signal.signal(number, heard)
