@@ -47,7 +47,7 @@ class Drain:
         busy = self._clients.busy
         if busy and self._patience:
             self.log.info(
-                "draining: {answers} under way, at most {patience:g} s",
+                "draining: {answers} under way, at most {patience:g} s; a second signal cuts them off",
                 answers=answers(busy),
                 patience=self._patience,
             )

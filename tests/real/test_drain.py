@@ -51,7 +51,7 @@ def test_a_stream_ends_whole(start_proxy: StartProxy, llama: Server) -> None:
     said = chunks(body)
     assert said[-1]["timings"]["predicted_n"] == TOKENS
     assert server.wait() == -signal.SIGTERM
-    server.expect(r"draining: 1 answer under way, at most 25 s\n")
+    server.expect(r"draining: 1 answer under way, at most 25 s; a second signal cuts them off\n")
     server.expect(rf"POST /v1/chat/completions 200 .*tokens=\d+\+{TOKENS}\n")
     server.expect(r"drained: all have ended after \d")
     assert busy_slots(llama) == 0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from copilot_proxy.drain import answers, hear_again
+from copilot_proxy.channel import Channel, Clients
+from copilot_proxy.drain import Drain, answers, hear_again
+from copilot_proxy.upstream.client import Upstream
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,3 +62,43 @@ def test_signals_of_somebody_else() -> None:
 def test_answers() -> None:
     """One is one, and others are several."""
     assert [answers(count) for count in (1, 2)] == ["1 answer", "2 answers"]
+
+
+class Busy:
+    """A connection on which an answer is under way that does not end."""
+
+    requests = ("one",)
+    given_up = ""
+
+    def last(self) -> None: ...
+
+    def give_up(self, why: str) -> None:
+        self.given_up = why
+
+
+class Stoppable:
+    """An upstream that can be stopped."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_hurry() -> None:
+    """Whoever is in a hurry cuts both waits short; before and after them it does nothing."""
+    clients, channel, upstream = Clients(), Busy(), Stoppable()
+    clients.came(cast(Channel, channel))
+    clock = Clock()
+    drain = Drain(clients, cast(Upstream, upstream), clock, 25.0)
+    drain.hurry()
+    done = Deferred.fromCoroutine(drain.run())
+    assert not upstream.stopped
+    drain.hurry()
+    assert upstream.stopped
+    assert not channel.given_up
+    drain.hurry()
+    assert channel.given_up == "the proxy was stopped"
+    assert done.called
+    drain.hurry()
+    assert clock.getDelayedCalls() == []

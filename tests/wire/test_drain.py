@@ -65,7 +65,7 @@ def test_streams_go_on_to_their_end(wire: Wire) -> None:
     other.leaves()
     assert wire.stopped
     assert told(wire) == [
-        "draining: 2 answers under way, at most 25 s",
+        "draining: 2 answers under way, at most 25 s; a second signal cuts them off",
         "drained: all have ended after 20.0 s",
     ]
 
@@ -134,7 +134,7 @@ def test_streams_that_take_too_long(open_wire: OpenWire) -> None:
     assert client.closed
     assert wire.stopped
     assert told(wire) == [
-        "draining: 1 answer under way, at most 3 s",
+        "draining: 1 answer under way, at most 3 s; a second signal cuts them off",
         "1 answer cut: the clients are told that the proxy stops",
     ]
     (line,) = (line for line in wire.lines if " total=" in line)
