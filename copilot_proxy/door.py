@@ -16,6 +16,7 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from . import errors
+from .channel import Channel, Clients
 from .cors import Cors
 from .dialects.choose import SHARED
 from .errors import Answer, Dialect
@@ -23,6 +24,7 @@ from .exchange import Exchange
 from .headers import SERVER, VIA
 from .hosts import Hosts
 from .journal import VERBOSE_SEGMENTS, Journal
+from .keys import ROOM_WITHOUT_KEY, Keys
 
 _SLASHES: Final = re.compile(rb"/{2,}")
 # what may stand in a request target (RFC 9112 section 3.2, RFC 3986): printable ASCII
@@ -66,7 +68,10 @@ class ProxyRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
-        self._room = self.door.body_limit
+        self._room = self.door.room(self)
+        if length is not None and length > self._room:
+            self.too_large = True
+            self.requestHeaders.removeHeader(b"expect")  # nobody is asked to send it
 
     def handleContentChunk(self, data: bytes) -> None:
         self._room -= len(data)
@@ -125,6 +130,7 @@ class ProxyRequest(Request):
 class Door(Site):
     """The server's side of every connection. `body_limit` is bytes."""
 
+    protocol = cast(Any, Channel)
     requestFactory = ProxyRequest
     noisy = False
 
@@ -134,18 +140,21 @@ class Door(Site):
         clock: IReactorTime,
         *,
         body_limit: int,
+        stall_timeout: float,
         cors: Cors,
         hosts: Hosts,
+        keys: Keys,
         journal: Journal,
     ) -> None:
         super().__init__(resource, requestFactory=ProxyRequest, reactor=clock, parsePOSTFormSubmission=False)
         self.body_limit = body_limit
+        self.stall_timeout = stall_timeout
+        self.clients = Clients()
+        self._keys = keys
         self._clock = clock
         self._cors = cors
         self.hosts = hosts
         self._journal = journal
-        self.closing = False
-        """The proxy is being stopped, and with it every connection."""
 
     def logPrefix(self) -> str:
         """The name before Twisted's own lines about this port (ILoggingContext)."""
@@ -153,6 +162,16 @@ class Door(Site):
 
     def log(self, request: HTTPRequest) -> None:
         """Nothing: twisted.web's access line knows neither the model nor a client that left."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What a TLS handshake may agree on: no HTTP/2, whose requests have no transport of their own."""
+        return [b"http/1.1"]
+
+    def room(self, request: ProxyRequest) -> int:
+        """How many bytes of body are read of a request whose head is here."""
+        if self._keys.allow(request.requestHeaders):
+            return self.body_limit
+        return min(self.body_limit, ROOM_WITHOUT_KEY)
 
     def opened(self, request: ProxyRequest) -> None:
         """Begin the request's record; it is logged when the answer has ended, however it does."""
@@ -167,6 +186,10 @@ class Door(Site):
         """The answer that needs no route, None where a route has to find it; raises ProxyError."""
         self._cors.mark(request)
         options = self.hosts.answer(request)
+        preflight = self._cors.answer(request)
+        if preflight is not None:
+            return preflight
+        self._keys.check(request, tidy(request.path))
         if VIA in request.requestHeaders.getRawHeaders(b"via", ()):
             raise errors.UpstreamIsProxy(
                 "--upstream names this proxy itself: llama-server usually listens on port 11433"
@@ -186,12 +209,15 @@ class Door(Site):
             raise errors.BodyTooLarge(
                 f"the request body is over the limit of {self.body_limit} bytes: --body-limit raises it"
             )
-        return self._cors.answer(request) or options
+        return options
 
     def _broken(self, request: ProxyRequest, reason: Failure) -> None:
-        request.exchange.gone = True
-        left = "the proxy was stopped" if self.closing else "the client left"
-        self._ended(request, "cut by upstream" if request.exchange.failure else left)
+        exchange = request.exchange
+        exchange.gone = True
+        if exchange.failure is None:
+            self._ended(request, exchange.left)
+        else:
+            self._ended(request, "" if isinstance(exchange.failure, errors.Stopped) else "cut by upstream")
 
     def _ended(self, request: ProxyRequest, how: str) -> None:
         failure = request.exchange.failure

@@ -62,6 +62,12 @@ class NotSignedIn(ProxyError):
     status, type, code = 401, "authentication_error", "not_signed_in"
 
 
+class KeyRefused(ProxyError):
+    """The client shows no key of `--api-key-file`."""
+
+    status, type, code = 401, "authentication_error", "key_refused"
+
+
 class OriginRefused(ProxyError):
     """A web page asks that `--cors-origin` does not name."""
 
@@ -174,6 +180,12 @@ class UpstreamSlow(UpstreamError):
     """Upstream did not connect or answer in time."""
 
     status, code = 504, "upstream_timeout"
+
+
+class Stopped(UpstreamError):
+    """The proxy ends before upstream's answer does."""
+
+    status, type, code = 503, "server_error", "proxy_stopped"
 
 
 @frozen

@@ -24,5 +24,7 @@ class Exchange:
     """The last segments of the answer's body, which tell the tokens."""
     failure: ProxyError | None = None
     """Why the answer is an error, or was cut."""
+    left: str = "the client left"
+    """What the log says where the connection ended before the answer did."""
     gone: bool = False
     """The connection to the client is closed, and nothing can be told it any more."""

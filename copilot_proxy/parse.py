@@ -91,6 +91,16 @@ def seconds(text: str) -> float:
     return value
 
 
+def patience(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise ValueError(f"{text!r} is no number of seconds, 0 or more")
+    return value
+
+
 def headroom(text: str) -> float:
     try:
         value = float(text.strip().removesuffix("%"))
@@ -100,6 +110,8 @@ def headroom(text: str) -> float:
         raise ValueError(f"{text!r} is no percentage from 0 to 90")
     return value
 
+
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE}
 
@@ -151,6 +163,43 @@ def key_file(path: str) -> str | None:
     if not key or not key.isascii() or not key.isprintable():
         raise ValueError(f"{path!r} must hold the key on one line, in printable ASCII")
     return key
+
+
+def keys_file(path: str) -> tuple[str, ...]:
+    if not path:
+        return ()
+    try:
+        with open(path, encoding="utf-8") as f:
+            lines = [line.strip() for line in f]
+    except (OSError, UnicodeDecodeError) as e:
+        raise ValueError(f"the keys cannot be read from {path!r}: {e}") from None
+    keys = {number: line for number, line in enumerate(lines, 1) if line and not line.startswith("#")}
+    for number, key in keys.items():
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError(f"line {number} of {path!r} is no key: give printable ASCII without spaces")
+    if not keys:
+        raise ValueError(f"{path!r} holds no key: give one a line, or leave the option away")
+    return tuple(keys.values())
+
+
+def certificates(path: str) -> tuple[bytes, ...]:
+    if not path:
+        return ()
+    from twisted.internet.ssl import Certificate  # costs 15 MB, which plain HTTP need not pay
+
+    try:
+        with open(path, "rb") as f:
+            found = tuple(_CERTIFICATE.findall(f.read()))
+    except OSError as e:
+        raise ValueError(f"the certificates cannot be read from {path!r}: {e}") from None
+    if not found:
+        raise ValueError(f"{path!r} holds no PEM certificate, which begins with -----BEGIN CERTIFICATE-----")
+    for number, certificate in enumerate(found, 1):
+        try:
+            Certificate.loadPEM(certificate)
+        except Exception as e:  # of OpenSSL's, or of one of its wrappers'
+            raise ValueError(f"certificate {number} of {path!r} cannot be read: {e}") from None
+    return found
 
 
 def endpoint(text: str) -> str:

@@ -99,6 +99,19 @@ class Routes:
     async def health(self, request: ProxyRequest) -> Answer:
         return _json(self._health.document())
 
+    @app.route("/health/live", methods=["GET", "HEAD"])
+    @_answering
+    async def live(self, request: ProxyRequest) -> Answer:
+        return _json({"status": "ok"})
+
+    @app.route("/health/ready", methods=["GET", "HEAD"])
+    @_answering
+    async def ready(self, request: ProxyRequest) -> Answer:
+        obstacle = await self._health.obstacle()
+        if obstacle is None:
+            return _json({"status": "ok"})
+        return _json({"status": "not ready", "detail": obstacle}, 503)
+
     @app.route("/debug/json", methods=["POST"])
     @_answering
     async def debug_json(self, request: ProxyRequest) -> Answer:

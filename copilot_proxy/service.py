@@ -18,12 +18,14 @@ from . import __version__, errors
 from .chat import Chats
 from .cors import Cors
 from .door import Door
+from .drain import Drain
 from .embed import Embeddings
 from .embedded.endpoint import EmbeddedEndpoint
 from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
 from .hosts import Hosts
 from .journal import Journal
+from .keys import Keys
 from .notify import Manager
 from .ollama import Ollama
 from .parse import Transport
@@ -45,6 +47,7 @@ class Proxy(service.MultiService):
         self,
         endpoint: IStreamServerEndpoint,
         door: Door,
+        drain: Drain,
         upstream: Upstream,
         models: Models,
         health: Health,
@@ -54,11 +57,13 @@ class Proxy(service.MultiService):
         super().__init__()
         self._endpoint = endpoint
         self._door = door
+        self._drain = drain
         self._upstream = upstream
         self._models = models
         self._health = health
         self._manager = manager
         self._port_text = port
+        self._scheme = "https" if port.startswith("ssl:") else "http"
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
@@ -77,10 +82,12 @@ class Proxy(service.MultiService):
         self._port = port
         self._door.hosts.listens(port.getHost())
         self.log.info(
-            "copilot-proxy {version} listens on {address}", version=__version__, address=shown(port.getHost())
+            "copilot-proxy {version} listens on {address}",
+            version=__version__,
+            address=shown(port.getHost(), self._scheme),
         )
-        self.log.info("VS Code: {hint}", hint=vs_code_hint(port.getHost()))
-        self._manager.ready(f"listens on {shown(port.getHost())}")
+        self.log.info("VS Code: {hint}", hint=vs_code_hint(port.getHost(), self._scheme))
+        self._manager.ready(f"listens on {shown(port.getHost(), self._scheme)}")
         Deferred.fromCoroutine(self._announce()).addErrback(
             lambda failure: self.log.failure("the start could not be announced", failure)
         )
@@ -93,32 +100,33 @@ class Proxy(service.MultiService):
             pass  # it is in the log, and requests work as soon as upstream is there
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then end an embedded llama.cpp; fires when both have ended."""
+        """Stop listening, let what is under way end, then end an embedded llama.cpp; fires after all that."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         self._manager.stopping()
-        self._door.closing = self._upstream.closing = True
+        self._health.draining = True
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
+        await self._drain.run()
         await self._upstream.close()
         await maybeDeferred(super().stopService)
 
 
-def shown(address: Any) -> str:
+def shown(address: Any, scheme: str = "http") -> str:
     """The address as a URL, for people."""
     host = getattr(address, "host", None)
     if host is None:
         return f"unix:{os.fsdecode(getattr(address, 'name', str(address)))}"
-    return f"http://{f'[{host}]' if ':' in host else host}:{address.port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"
 
 
-def vs_code_hint(address: Any) -> str:
+def vs_code_hint(address: Any, scheme: str = "http") -> str:
     """What to do in VS Code for the models to appear (as of 1.139)."""
     url = "of the server before this socket"
     if getattr(address, "port", None):
-        url = shown(address).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//127.0.0.1:")
+        url = shown(address, scheme).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//127.0.0.1:")
     return f'run "Chat: Manage Language Models", choose Add Models, then Ollama, and give the URL {url}'
 
 
@@ -131,7 +139,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         child = EmbeddedServer(reactor, list(address.child))
         client = cast(IStreamClientEndpoint, EmbeddedEndpoint(reactor, child, settings.connect_timeout))
     else:
-        client = dial.endpoint(reactor, address, settings.connect_timeout)
+        client = dial.endpoint(reactor, address, settings.connect_timeout, settings.upstream_ca)
     upstream = Upstream(
         reactor,
         client,
@@ -153,11 +161,14 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
         cast(IResource, routes.app.resource()),
         reactor,
         body_limit=settings.body_limit,
+        stall_timeout=settings.stall_timeout,
         cors=Cors(settings.cors_origins),
         hosts=Hosts(settings.allowed_hosts),
+        keys=Keys(settings.api_keys, open_listings=settings.open_listings),
         journal=journal,
     )
-    proxy = Proxy(endpoint, door, upstream, models, health, manager, settings.port)
+    drain = Drain(door.clients, upstream, reactor, settings.drain)
+    proxy = Proxy(endpoint, door, drain, upstream, models, health, manager, settings.port)
     if child is not None:
         child.setServiceParent(proxy)
     return proxy

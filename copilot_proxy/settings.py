@@ -24,9 +24,14 @@ class Settings:
     verbose: bool
     api_dialect: Dialect | None
     upstream_key: str | None
+    upstream_ca: tuple[bytes, ...]
+    api_keys: tuple[str, ...]
+    open_listings: bool
     connect_timeout: float
     first_byte_timeout: float
     load_timeout: float
+    stall_timeout: float
+    drain: float
     reasoning: Reasoning
     body_limit: int
     context_headroom: float
@@ -80,6 +85,28 @@ OPTIONS: Final = (
         parse.key_file,
         "A file with llama-server's --api-key. It replaces whatever key a client sends.",
     ),
+    Option(
+        "upstream-ca",
+        "UPSTREAM_CA",
+        "",
+        parse.certificates,
+        "A PEM file with the certificates to trust for an https upstream, in place of the system's.",
+    ),
+    Option(
+        "api-key-file",
+        "API_KEY_FILE",
+        "",
+        parse.keys_file,
+        "A file with the keys that clients may come with, one a line. Without it nobody is asked for one.",
+    ),
+    Option(
+        "open-listings",
+        "OPEN_LISTINGS",
+        "",
+        parse.switch,
+        "With --api-key-file: the models are listed to everybody, for Copilot asks for them without a key.",
+        flag=True,
+    ),
     Option("connect-timeout", "CONNECT_TIMEOUT", "5", parse.seconds, "Seconds to reach llama-server in."),
     Option(
         "first-byte-timeout",
@@ -95,6 +122,20 @@ OPTIONS: Final = (
         "300",
         parse.seconds,
         "Seconds that a chat waits while llama-server loads its model.",
+    ),
+    Option(
+        "stall-timeout",
+        "STALL_TIMEOUT",
+        "300",
+        parse.seconds,
+        "Seconds after which a client that reads nothing of its answer is given up, and its slot freed.",
+    ),
+    Option(
+        "drain",
+        "DRAIN",
+        "25",
+        parse.patience,
+        "Seconds that answers under way may still take when the proxy is told to stop; 0 cuts them at once.",
     ),
     Option(
         "reasoning",
@@ -180,9 +221,14 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         verbose=values["verbose"],
         api_dialect=values["api-dialect"],
         upstream_key=values["upstream-key-file"],
+        upstream_ca=values["upstream-ca"],
+        api_keys=values["api-key-file"],
+        open_listings=values["open-listings"],
         connect_timeout=values["connect-timeout"],
         first_byte_timeout=values["first-byte-timeout"],
         load_timeout=values["load-timeout"],
+        stall_timeout=values["stall-timeout"],
+        drain=values["drain"],
         reasoning=values["reasoning"],
         body_limit=values["body-limit"],
         context_headroom=values["context-headroom"],

@@ -145,9 +145,12 @@ class EventRelay(Relay):
     def connectionMade(self) -> None:
         super().connectionMade()
         # A plain socket can be written to in this very reactor turn (IWriteDescriptor); by itself, the
-        # reactor first asks it whether it can, which costs a token another turn. TLS has no such method.
+        # reactor first asks it whether it can, which costs a token another turn. Over TLS that method is the
+        # socket's below, which has nothing yet: what is written in one turn is encrypted in the next.
         self._client = cast(ITransport, self._request.channel.transport)
-        self._write_now = getattr(self._client, "doWrite", lambda: None)
+        self._write_now: Callable[[], object] = lambda: None
+        if not self._request.isSecure():
+            self._write_now = getattr(self._client, "doWrite", self._write_now)
 
     def _send(self, data: bytes) -> None:
         exchange = self._exchange

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 from hyperlink import EncodedURL
 from twisted.internet import error
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
+from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint, ITCPTransport
 from twisted.python.failure import Failure
 from twisted.web.client import URI, ResponseNeverReceived
 from twisted.web.http_headers import Headers
@@ -61,11 +62,12 @@ class Target(EncodedURL):
 
 @implementer(IAgentEndpointFactory)
 class Connections:
-    """Every URI leads to the one upstream; counts how many connections were opened."""
+    """Every URI leads to the one upstream; knows the connections, and how many were opened."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
         self.opened = 0
+        self._protocols: WeakSet[Any] = WeakSet()
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         return cast(IStreamClientEndpoint, self)
@@ -73,7 +75,16 @@ class Connections:
     def connect(self, factory: Any) -> Deferred[Any]:
         self.opened += 1
         factory.noisy = False  # or the log has a line for each connection opened, and one for each closed
-        return self._endpoint.connect(factory)
+        return self._endpoint.connect(factory).addCallback(self._keep)
+
+    def _keep(self, protocol: Any) -> Any:
+        self._protocols.add(protocol)
+        return protocol
+
+    def abort(self) -> None:
+        """Close all of them at once, whatever is under way on them."""
+        for protocol in tuple(self._protocols):
+            cast(ITCPTransport, protocol.transport).abortConnection()
 
 
 @implementer(IAgent)

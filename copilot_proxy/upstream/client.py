@@ -77,8 +77,8 @@ class Upstream:
         self._reactor = reactor
         self._base = base
         self.shown = shown
-        self.closing = False
-        """The proxy is being stopped, and breaks off what is under way."""
+        self._stopped = False
+        self._asked: set[Deferred[Any]] = set()
         self._authorization = b"Bearer " + key.encode("ascii") if key else None
         self._connect_timeout = connect_timeout
         self._first_byte_timeout = first_byte_timeout
@@ -86,7 +86,7 @@ class Upstream:
         self._pool.maxPersistentPerHost = IDLE_CONNECTIONS
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False
-        connections = Connections(endpoint)
+        self._connections = connections = Connections(endpoint)
         agent = Agent.usingEndpointFactory(reactor, connections, pool=self._pool)
         fresh = Agent.usingEndpointFactory(reactor, connections, pool=HTTPConnectionPool(reactor, False))
         self._client = HTTPClient(Plain(agent, fresh, connections), _NoCookies())
@@ -103,6 +103,8 @@ class Upstream:
         `target` is path and query as they go on the wire. Raises an UpstreamError; cancelling closes the
         connection.
         """
+        if self._stopped:
+            raise self.lost()
         headers = headers.copy() if headers else Headers()
         headers.addRawHeader(b"via", VIA)
         if self._authorization:
@@ -119,12 +121,15 @@ class Upstream:
             reactor=self._reactor,
         )
         asked.addTimeout(self._first_byte_timeout, self._reactor, onTimeoutCancel=self._slow)
+        self._asked.add(asked)
         try:
             response = cast(IResponse, await asked)
         except errors.ProxyError:
             raise
         except Exception as e:
-            raise self._named(e) from None
+            raise (self.lost() if self._stopped else self._named(e)) from None
+        finally:
+            self._asked.discard(asked)
         producer.release()
         encodings = response.headers.getRawHeaders(ENCODING)
         if encodings:
@@ -168,13 +173,23 @@ class Upstream:
         except Exception:
             raise self.lost() from None
 
-    def lost(self) -> errors.UpstreamLost:
+    def lost(self) -> errors.UpstreamError:
         """The error for an answer that broke off."""
-        if self.closing:
-            return errors.UpstreamLost("copilot-proxy was stopped in the middle of this answer")
+        if self._stopped:
+            return errors.Stopped(
+                "copilot-proxy was stopped before this answer was whole: ask again when it is back",
+                logged="the proxy was stopped",
+            )
         return errors.UpstreamLost(
             f"llama-server at {self.shown} broke off in the middle of its answer: its log may tell why"
         )
+
+    def stop(self) -> None:
+        """Break off what is under way, and take nothing more: every request fails with Stopped."""
+        self._stopped = True
+        for asked in tuple(self._asked):
+            asked.cancel()
+        self._connections.abort()
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -78,14 +79,20 @@ class _TLSEndpoint:
     """TLS over `plain`, with the handshake done within `timeout` seconds or not at all."""
 
     def __init__(
-        self, reactor: Any, address: UpstreamAddress, plain: IStreamClientEndpoint, timeout: float
+        self,
+        reactor: Any,
+        address: UpstreamAddress,
+        plain: IStreamClientEndpoint,
+        timeout: float,
+        trusted: Sequence[bytes],
     ) -> None:
-        from twisted.internet.ssl import optionsForClientTLS  # costs 15 MB, which plain HTTP need not pay
+        from twisted.internet import ssl  # costs 15 MB, which plain HTTP need not pay
 
+        trust = ssl.trustRootFromCertificates(map(ssl.Certificate.loadPEM, trusted)) if trusted else None
         self._reactor = reactor
         self._shown = address.shown
         self._timeout = timeout
-        self._endpoint = wrapClientTLS(optionsForClientTLS(address.host), plain)
+        self._endpoint = wrapClientTLS(ssl.optionsForClientTLS(address.host, trust), plain)
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         watched = _Handshaking(protocolFactory, self._reactor, self._shown, self._timeout)
@@ -93,11 +100,17 @@ class _TLSEndpoint:
         return connected.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
 
-def endpoint(reactor: Any, address: UpstreamAddress, timeout: float) -> IStreamClientEndpoint:
-    """Opens connections to `address`, each within `timeout` seconds; not for an embedded upstream."""
+def endpoint(
+    reactor: Any, address: UpstreamAddress, timeout: float, trusted: Sequence[bytes] = ()
+) -> IStreamClientEndpoint:
+    """Opens connections to `address`, each within `timeout` seconds; not for an embedded upstream.
+
+    Over TLS the server has to show a certificate that one of `trusted`, in PEM, vouches for; with none of
+    them, one that the system trusts.
+    """
     if address.transport is Transport.UNIX:
         return cast(IStreamClientEndpoint, UNIXClientEndpoint(reactor, address.socket, timeout=timeout))
     plain = _tcp(reactor, address, timeout)
     if address.transport is Transport.TLS:
-        return cast(IStreamClientEndpoint, _TLSEndpoint(reactor, address, plain, timeout))
+        return cast(IStreamClientEndpoint, _TLSEndpoint(reactor, address, plain, timeout, trusted))
     return plain

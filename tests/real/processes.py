@@ -182,7 +182,7 @@ def proxy(
 ) -> Iterator[Server]:
     """The proxy in front of `upstream`, listening; its log has to be clean at the end."""
     command = (*TWIST, "copilot-proxy", "--port", port, "--upstream", upstream, *options)
-    server = Server(r"listens on ((?:http://127\.0\.0\.1|unix):\S+)\n", *command, env=env)
+    server = Server(r"listens on ((?:https?://127\.0\.0\.1|unix):\S+)\n", *command, env=env)
     try:
         yield server
     finally:

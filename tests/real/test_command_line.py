@@ -228,7 +228,7 @@ def test_listening_on_a_unix_socket(llama: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_embedded_llama_cpp_ends_with_the_proxy(number: signal.Signals) -> None:
     """SIGTERM and SIGINT end the proxy while it streams from demo:, and no process is left."""
-    with proxy("demo:") as server:
+    with proxy("demo:", "--drain", "0") as server:
         child = server.expect(r"llama\.cpp serves demo: on (127\.0\.0\.1:\d+)")[1]
         with asking(server, "POST", CHAT, chat("TALK_LONG")) as response:
             first_event(response)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from copilot_proxy.errors import UpstreamRefused
@@ -39,3 +40,23 @@ def test_refused_at_once() -> None:
     clock.advance(1.1)
     health.document()
     assert upstream.asked == 2
+
+
+class Silent:
+    """An upstream that takes the question and says nothing."""
+
+    shown = "http://gpu:1"
+
+    async def fetch(self, *_: Any, **__: Any) -> tuple[int, bytes]:
+        return await Deferred()
+
+
+def test_before_the_first_answer() -> None:
+    """Until upstream has answered for the first time, the proxy is not ready; a probe waits three seconds."""
+    clock = Clock()
+    health = Health(cast(Upstream, Silent()), clock)
+    told = Deferred.fromCoroutine(health.obstacle())
+    clock.advance(2.9)
+    assert not told.called
+    clock.advance(0.2)
+    assert told.result == "llama-server at http://gpu:1 has not answered yet: ask again in a moment"

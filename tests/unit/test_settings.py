@@ -12,6 +12,7 @@ from copilot_proxy.errors import Dialect
 from copilot_proxy.parse import Transport
 from copilot_proxy.settings import Settings, WrongSetting, read
 from copilot_proxy.stream.reasoning import Reasoning
+from tests.unit.certificates import self_signed
 
 MEBIBYTE = 1024 * 1024
 
@@ -27,6 +28,10 @@ GIVEN = [
     ("body-limit", "10k", "body_limit", 10240),
     ("body-limit", "10 MiB", "body_limit", 10 * MEBIBYTE),
     ("body-limit", "2GB", "body_limit", 2048 * MEBIBYTE),
+    ("drain", "0", "drain", 0.0),
+    ("drain", " 2.5", "drain", 2.5),
+    ("stall-timeout", "60", "stall_timeout", 60.0),
+    ("open-listings", "1", "open_listings", True),
     ("context-headroom", "10", "context_headroom", 10.0),
     ("context-headroom", " 7.5 % ", "context_headroom", 7.5),
     ("context-headroom", "90", "context_headroom", 90.0),
@@ -56,9 +61,14 @@ def test_defaults() -> None:
         verbose=False,
         api_dialect=None,
         upstream_key=None,
+        upstream_ca=(),
+        api_keys=(),
+        open_listings=False,
         connect_timeout=5.0,
         first_byte_timeout=600.0,
         load_timeout=300.0,
+        stall_timeout=300.0,
+        drain=25.0,
         reasoning=Reasoning.COPILOT,
         body_limit=100 * MEBIBYTE,
         context_headroom=0.0,
@@ -138,6 +148,63 @@ def test_key_file_without_a_key(tmp_path: Path, content: bytes) -> None:
     assert "lines" not in str(refused.value)
 
 
+def test_keys_of_clients(tmp_path: Path) -> None:
+    """A file of keys holds one a line; blank lines and comments are none."""
+    file = tmp_path / "keys"
+    file.write_text("# of the team\n\n  sk-1234 \nsk-5678#9\n\t# sk-0000\n")
+    assert read({"api-key-file": str(file)}, {}).api_keys == ("sk-1234", "sk-5678#9")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "holds no key"),
+        (b"\n# a comment\n", "holds no key"),
+        (b"good\nhunter 2\n", "line 2 of "),
+        (b"\ncaf\xc3\xa9\n", "line 2 of "),
+        (b"hunter\x00", "line 1 of "),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_keys_that_are_none(tmp_path: Path, content: bytes, words: str) -> None:
+    """A file without keys, or with what no client could send, is refused without showing what it holds."""
+    file = tmp_path / "keys"
+    file.write_bytes(content)
+    with pytest.raises(WrongSetting, match="--api-key-file: ") as refused:
+        read({"api-key-file": str(file)}, {})
+    assert words in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert "hunter" not in str(refused.value).replace(str(file), "")
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """A file of certificates may hold several, and text between them."""
+    files = [self_signed().write_certificate(tmp_path / f"{number}.pem") for number in range(2)]
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(b"# mine\n" + files[0].read_bytes() + b"\n# theirs\n" + files[1].read_bytes())
+    found = read({"upstream-ca": str(bundle)}, {}).upstream_ca
+    assert [pem + b"\n" for pem in found] == [file.read_bytes() for file in files]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "holds no PEM certificate"),
+        (b"\x30\x82", "holds no PEM certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1 of "),
+    ],
+)
+def test_certificates_that_are_none(tmp_path: Path, content: bytes, words: str) -> None:
+    """A file that cannot be used to trust anybody is refused, and named."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes(content)
+    with pytest.raises(WrongSetting, match="--upstream-ca: ") as refused:
+        read({"upstream-ca": str(file)}, {})
+    assert words in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 # ---------------------------------------------------------------- upstream
 
 
@@ -199,6 +266,13 @@ WRONG = [
     ("connect-timeout", "nan", "is no number of seconds above 0"),
     ("first-byte-timeout", "inf", "is no number of seconds above 0"),
     ("first-byte-timeout", "5s", "is no number of seconds above 0"),
+    ("stall-timeout", "0", "is no number of seconds above 0"),
+    ("drain", "-1", "is no number of seconds, 0 or more"),
+    ("drain", "nan", "is no number of seconds, 0 or more"),
+    ("drain", "soon", "is no number of seconds, 0 or more"),
+    ("api-key-file", "/nowhere/keys", "the keys cannot be read"),
+    ("upstream-ca", "/nowhere/ca.pem", "the certificates cannot be read"),
+    ("open-listings", "maybe", "neither on"),
     ("body-limit", "0", "is no size"),
     ("body-limit", "-1", "is no size"),
     ("body-limit", "1.5M", "is no size"),

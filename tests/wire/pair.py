@@ -73,6 +73,7 @@ class Wire:
         """What it tells since."""
         globalLogPublisher.addObserver(cast(ILogObserver, self.log.append))
         self._listener = Listener()
+        self._stopped: Deferred[None] | None = None
         self._proxy = compose(self.clock, cast(IStreamServerEndpoint, self._listener), chosen)
         self._starts(documents)
 
@@ -167,15 +168,31 @@ class Wire:
         """The log, as people read it."""
         return [formatEvent(logged) for logged in self.log]
 
+    @property
+    def listening(self) -> bool:
+        """New connections would be taken."""
+        return self._listener.port.listening
+
+    @property
+    def stopped(self) -> bool:
+        """The stop that was begun is done, so that the process ends."""
+        return self._stopped is not None and self._stopped.called
+
+    def stops(self) -> None:
+        """Tell the proxy to stop, as a first SIGTERM does."""
+        self._stopped = self._proxy.stopService()
+        self.turn()
+
     def ends(self) -> None:
         """Close what is open on all sides. Nothing may be left that waits for the clock."""
         self.refusal = error.ConnectionRefusedError()
         self.silent = False
         for peer in (*self.clients, *self.connections):
             peer.leaves()
-        self._proxy.stopService()
-        self.turn()
-        assert not self._listener.port.listening
+        if self._stopped is None:
+            self.stops()
+        assert self.stopped
+        assert not self.listening
         left = self.clock.getDelayedCalls()
         assert not left, f"calls are left that wait for the clock: {left}"
 

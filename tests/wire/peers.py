@@ -26,6 +26,7 @@ class Transport(StringTransport):
     protocol: Any
     doWrite: Any
     aborted = False
+    half_closed = False
     lost = False
 
     def __init__(self, peer: IPv4Address) -> None:
@@ -38,6 +39,9 @@ class Transport(StringTransport):
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """What the HTTP client asks of a transport over TLS."""
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
 
     def abortConnection(self) -> None:
         self.aborted = True

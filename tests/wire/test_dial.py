@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet import error, reactor
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IResolutionReceiver
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from tests.unit.certificates import Identity, self_signed
 from tests.wire.message import answer, messages
 from tests.wire.pair import OpenWire, Wire
 from tests.wire.peers import UpstreamConnection
@@ -30,10 +25,10 @@ HTTPS = "https://127.0.0.1:8443"
 class Server:
     """The TLS server's side of one connection, without a socket."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    def __init__(self, identity: Identity) -> None:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.use_privatekey(key)
-        context.use_certificate(certificate)
+        context.use_privatekey(identity.key)
+        context.use_certificate(identity.certificate)
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
         self._read = 0
@@ -65,34 +60,22 @@ class Server:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Server, Path]:
     """A server with a certificate for 127.0.0.1, and the file that one would have to trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "certificate.pem"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return Server(key, made), file
+    identity = self_signed()
+    return Server(identity), identity.write_certificate(tmp_path / "certificate.pem")
 
 
 @pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest.mark.parametrize("by", ["system", "option"])
 async def test_tls(
-    open_wire: OpenWire, certificate: tuple[Server, Path], monkeypatch: pytest.MonkeyPatch
+    open_wire: OpenWire, certificate: tuple[Server, Path], monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    """Over TLS, with a certificate that is trusted, a chat goes up and its answer comes back."""
+    """Over TLS, with a certificate that the system or --upstream-ca trusts, an answer comes back."""
     server, file = certificate
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    wire = open_wire(models=None, upstream=HTTPS)
+    if by == "system":
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        wire = open_wire(models=None, upstream=HTTPS)
+    else:
+        wire = open_wire(models=None, upstream=HTTPS, upstream_ca=str(file))
     client = wire.client()
     client.gets("/slots")
     (upstream,) = wire.connections
@@ -119,6 +102,19 @@ def test_certificate_that_nobody_trusts(open_wire: OpenWire, certificate: tuple[
     assert client.answer.status == 502
     assert client.answer.json["error"]["code"] == "upstream_tls"
     assert "certificate verify failed" in client.answer.json["error"]["message"]
+
+
+def test_certificate_of_the_system_alone(
+    open_wire: OpenWire, certificate: tuple[Server, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where --upstream-ca names other certificates, the system's are trusted no longer."""
+    server, file = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    other = self_signed().write_certificate(tmp_path / "other.pem")
+    wire = open_wire(models=None, upstream=HTTPS, upstream_ca=str(other))
+    wire.client().gets("/slots")
+    server.talks(wire.connections[0])
+    assert "certificate verify failed" in told_of_tls(wire)
 
 
 def told_of_tls(wire: Wire) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.wire.message import request
 from tests.wire.pair import OpenWire, Wire
+from tests.wire.peers import Client
 
 MEBIBYTE = 1024 * 1024
 
@@ -41,29 +42,74 @@ def test_ollamas_shape(open_wire: OpenWire) -> None:
     assert "--body-limit" in client.answer.json["error"]
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
-def test_memory_over_the_limit(open_wire: OpenWire, chunked: bool) -> None:
-    """What is over the limit is read and dropped: 50 MiB against a limit of 1 MiB cost less than 4 MiB."""
-    wire = open_wire(body_limit="1M")
-    client = wire.client()
-    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {50 * MEBIBYTE}"
+def uploads(client: Client, framing: str, segment: bytes, count: int) -> int:
+    """Send so many segments of a body; the most memory that it took, in bytes."""
     client.sends(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n".encode())
-    piece = b"x" * 65536
-    segment = b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
     tracemalloc.start()
     try:
-        for _ in range(50 * MEBIBYTE // len(piece)):
-            assert client.received == b""
+        for _ in range(count):
             client.sends(segment)
-        if chunked:
-            client.sends(b"0\r\n\r\n")
-        _, peak = tracemalloc.get_traced_memory()
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 4 * MEBIBYTE
+
+
+PIECE = b"x" * 65536
+
+
+def test_chunks_over_the_limit(open_wire: OpenWire) -> None:
+    """What is over the limit is read and dropped: 50 MiB against a limit of 1 MiB cost less than 4 MiB."""
+    client = open_wire(body_limit="1M").client()
+    segment = b"%x\r\n%s\r\n" % (len(PIECE), PIECE)
+    assert uploads(client, "Transfer-Encoding: chunked", segment, 800) < 4 * MEBIBYTE
+    assert client.received == b"", "nobody knows yet how long it is"
+    client.sends(b"0\r\n\r\n")
     assert client.answer.status == 413
     client.gets("/api/version")
     assert client.answers[-1].status == 200, "the connection goes on"
+
+
+def test_length_over_the_limit(open_wire: OpenWire) -> None:
+    """A body that says itself that it is too long is a 413 at once; what still comes of it is thrown away.
+
+    A client may send all of it before it reads, so nothing is closed while it does but the other direction.
+    """
+    wire = open_wire(body_limit="1M")
+    client = wire.client()
+    assert uploads(client, f"Content-Length: {50 * MEBIBYTE}", PIECE, 1) < 4 * MEBIBYTE
+    assert client.answer.status == 413
+    assert client.answer.field(b"connection") == b"close"
+    assert client.answer.whole
+    assert client.transport.half_closed
+    assert not client.closed
+    for _ in range(799):
+        client.sends(PIECE)
+    assert client.transport.producerState == "producing", "it is read to its end"
+    client.leaves()
+    assert [line.partition(" total=")[0] for line in wire.lines] == [
+        "127.0.0.1 POST /v1/chat/completions 413"
+    ]
+
+
+def test_length_over_the_limit_and_no_end(open_wire: OpenWire) -> None:
+    """A client that was refused and sends for ever is cut off after five seconds."""
+    wire = open_wire(body_limit="1k")
+    client = wire.client()
+    uploads(client, f"Content-Length: {MEBIBYTE}", b"x", 1)
+    wire.passes(4.9)
+    client.sends(b"x")
+    assert not client.closed
+    wire.passes(0.2)
+    assert client.transport.aborted
+
+
+def test_length_over_the_limit_of_who_asks_first(open_wire: OpenWire) -> None:
+    """A client that asks whether it may send a body that is too long is told 413, and not to go on."""
+    client = open_wire(body_limit="1k").client()
+    client.sends(
+        b"POST /slots HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
+    )
+    assert [answer.status for answer in client.answers] == [413]
 
 
 def test_large_body_stays_in_memory(wire: Wire) -> None:
