@@ -97,14 +97,14 @@ def haproxy(port: int, proxies: Sequence[int], folder: Path, certificate: Certif
 
 
 def caddy(port: int, proxies: Sequence[int], folder: Path, certificate: Certificate | None) -> list[str]:
-    """Caddy in front of one proxy. Its names are the shipped one and localhost."""
+    """Caddy in front of one proxy. It answers to its names only: with TLS the shipped one and localhost."""
     (proxy,) = proxies
-    scheme = "https" if certificate else "http"
+    names = f"https://{NAME}:{port}, https://localhost:{port}" if certificate else f"http://:{port}"
     tls = "tls /etc/ssl/copilot-proxy/certificate.pem /etc/ssl/copilot-proxy/key.pem"
     site = shipped(
         "caddy/Caddyfile",
         {
-            f"https://{NAME} {{": f"{scheme}://{NAME}:{port}, {scheme}://localhost:{port} {{",
+            f"https://{NAME} {{": f"{names} {{",
             tls: f"tls {certificate.chain} {certificate.key}" if certificate else "",
             "reverse_proxy 127.0.0.1:11434": f"reverse_proxy 127.0.0.1:{proxy}",
         },
