@@ -3,6 +3,7 @@
     bench/
         __main__.py       the command: options, the order of the rounds, the report
         ways.py           the ways under test, as processes: started, awaited, pinned, ended
+        fronts.py         the reverse proxies of deploy/, on ports of ours; tests run them, too
         upstream.py       a process: a llama-server that only keeps time
         load.py           a process: the clients
         sse.py            the one event that both ends agree on, and the reading of it

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import load, measure, sse, table, ways
+from bench import fronts, load, measure, sse, table, ways
 
 _LEAD = 0.4
 """Seconds for the load's process to start before its first stream does."""
@@ -34,6 +34,8 @@ examples:
   scripts/bench                               all of it, about 4 minutes
   scripts/bench --quick                       one short round, for a first look; its figures are noisy
   scripts/bench --only proxy aiohttp --streams 100 --rounds 7
+  scripts/bench --only proxy nginx+proxy haproxy+proxy caddy+proxy
+                                              what a reverse proxy before it adds, as deploy/ configures it
   scripts/bench --json before.json            keeps every round's figures, to compare with after.json
 
 exit status: 0, also where a target is not reached; 1 when a stream was broken or a way did not come up.
@@ -56,7 +58,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="R", help="runs of each (default: 3; quick: 1)")
     parser.add_argument(
         "--only", nargs="+", choices=list(ways.WAYS), metavar="WAY", help=f"some of: {', '.join(ways.WAYS)};"
-        " direct is always run, as the others' delay is counted from it"
+        " direct is always run, as the others' delay is counted from it, and those with a + only when named"
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="one short round, less than a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there too")
@@ -75,11 +77,14 @@ def say(text: str) -> None:
 
 
 def chosen(only: Sequence[str] | None) -> list[str]:
-    """The ways to run, the direct one always among them, nginx only where it is installed."""
-    names = [name for name in ways.WAYS if not only or name in only or name == ways.DIRECT]
-    if ways.NGINX in names and ways.find_nginx() is None:
-        say("nginx is not installed: left out (Debian: apt-get install nginx)")
-        names.remove(ways.NGINX)
+    """The ways to run, the direct one always among them, and none whose program is not installed."""
+    wanted = only or [name for name in ways.WAYS if name not in ways.BEHIND]
+    names = [name for name in ways.WAYS if name in wanted or name == ways.DIRECT]
+    for name in [name for name in names if name in ways.NEEDS]:
+        program = ways.NEEDS[name]
+        if fronts.find(program) is None:
+            say(f"{program} is not installed: {name} is left out (Debian: apt-get install {program})")
+            names.remove(name)
     return names
 
 
@@ -147,7 +152,7 @@ def run_round(
                 cell = run_cell(round_, streams, options.seconds, way, cores, folder)
                 cells.append(cell)
                 say(
-                    f"round {round_}/{options.rounds}  {streams:>3} streams  {way.name:<8}"
+                    f"round {round_}/{options.rounds}  {streams:>3} streams  {way.name:<13}"
                     f"{table.number(cell.cpu):>6} us/token  p50 {table.number(cell.p50)} ms"
                     + "  BROKEN"
                     * bool(cell.problems)

@@ -62,14 +62,23 @@ def figures(results: Results) -> str:
     )
 
 
+_COMPARED = (
+    ("proxy", "aiohttp"),
+    ("proxy", "nginx"),
+    ("nginx+proxy", "proxy"),
+    ("haproxy+proxy", "proxy"),
+    ("caddy+proxy", "proxy"),
+)
+
+
 def ratios(results: Results) -> str:
-    """The proxy's figures as multiples of its peers'."""
-    rows = [["streams", "proxy to", *FIGURES]]
+    """Figures as multiples of another way's: the proxy's of its peers', and of its own behind another."""
+    rows = [["streams", "ratio", *FIGURES]]
     for streams in results.loads:
-        for peer in ("aiohttp", "nginx"):
-            if "proxy" in results.ways and peer in results.ways:
-                cells = [with_spread(results.ratio(figure, streams, "proxy", peer)) for figure in FIGURES]
-                rows.append([str(streams), peer, *cells])
+        for way, peer in _COMPARED:
+            if way in results.ways and peer in results.ways:
+                cells = [with_spread(results.ratio(figure, streams, way, peer)) for figure in FIGURES]
+                rows.append([str(streams), f"{way} / {peer}", *cells])
     return align(rows)
 
 

@@ -3,7 +3,6 @@
 import math
 import os
 import select
-import shutil
 import signal
 import socket
 import string
@@ -12,11 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import measure
+from bench import fronts, measure
 
 STARTING = 20.0
 """Seconds that a way may take until it accepts connections."""
@@ -43,7 +42,7 @@ def _nginx(port: int, upstream: int, folder: Path) -> list[str]:
     template = string.Template(Path(__file__).with_name("nginx.conf").read_text())
     written = folder / "nginx.conf"
     written.write_text(template.substitute(port=port, upstream=upstream, folder=folder))
-    return [find_nginx() or "nginx", "-e", "stderr", "-p", str(folder), "-c", str(written)]
+    return [fronts.find("nginx") or "nginx", "-e", "stderr", "-p", str(folder), "-c", str(written)]
 
 
 def _aiohttp(port: int, upstream: int, folder: Path) -> list[str]:
@@ -52,18 +51,34 @@ def _aiohttp(port: int, upstream: int, folder: Path) -> list[str]:
 
 PROXY, DIRECT, NGINX, AIOHTTP = "proxy", "direct", "nginx", "aiohttp"
 
-WAYS: dict[str, Callable[[int, int, Path], list[str]] | None] = {
-    PROXY: _twist,
-    DIRECT: None,  # nothing stands between; the others' delay is counted from this one's
-    NGINX: _nginx,
-    AIOHTTP: _aiohttp,
+Step = Callable[[int, int, Path], list[str]]
+"""The command of a process for its port, the port behind it and a folder of its own."""
+
+
+def _shipped(name: str) -> Step:
+    """The reverse proxy as deploy/ configures it, without TLS: what is compared is one more hop."""
+
+    def command(port: int, proxy: int, folder: Path) -> list[str]:
+        proxies = (proxy, proxy) if name == "haproxy" else (proxy,)  # the shipped file has two
+        return fronts.FRONTS[name](port, proxies, folder, None)
+
+    return command
+
+
+BEHIND = {f"{name}+proxy": name for name in fronts.FRONTS}
+"""The ways through the proxy behind a reverse proxy, and which one; run only when they are named."""
+
+WAYS: dict[str, tuple[Step, ...]] = {
+    PROXY: (_twist,),
+    DIRECT: (),  # nothing stands between; the others' delay is counted from this one's
+    NGINX: (_nginx,),
+    AIOHTTP: (_aiohttp,),
+    **{way: (_twist, _shipped(name)) for way, name in BEHIND.items()},
 }
-"""Each way's command for a port, the upstream's port and a folder of its own."""
+"""Each way's processes, the one nearest to upstream first."""
 
-
-def find_nginx() -> str | None:
-    """Where nginx is; Debian keeps it in /usr/sbin, which a user's PATH lacks."""
-    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+NEEDS = {NGINX: "nginx", **BEHIND}
+"""The program that a way needs and that may be missing."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +131,13 @@ def process(
 class Running:
     """A way that is up: where it listens, and what it has used. The direct way has no process."""
 
-    def __init__(self, name: str, port: int, child: subprocess.Popen[bytes] | None, log: Path) -> None:
+    def __init__(self, name: str, port: int, steps: list[tuple[subprocess.Popen[bytes], Path]]) -> None:
         self.name = name
         self.port = port
-        self._child = child
-        self._log = log
+        self._steps = steps
 
     def cpu(self) -> float:
-        """Seconds of CPU so far, of the process and its children; NaN for the direct way."""
+        """Seconds of CPU so far, of the processes and their children; NaN for the direct way."""
         return self._sum(measure.cpu_seconds)
 
     def resident(self) -> float:
@@ -131,12 +145,13 @@ class Running:
         return self._sum(measure.peak_resident)
 
     def _sum(self, figure: Callable[[int], float]) -> float:
-        """Over the process and its children; raises NotUp when it has ended."""
-        if self._child is None:
+        """Over the processes and their children; raises NotUp when one has ended."""
+        if not self._steps:
             return math.nan
-        if self._child.poll() is not None:
-            raise NotUp(f"{self.name} ended with {self._child.returncode}:\n{_last_lines(self._log)}")
-        return sum(map(figure, measure.family(self._child.pid)))
+        for child, log in self._steps:
+            if child.poll() is not None:
+                raise NotUp(f"{self.name} ended with {child.returncode}:\n{_last_lines(log)}")
+        return sum(figure(pid) for child, _ in self._steps for pid in measure.family(child.pid))
 
 
 @contextmanager
@@ -154,27 +169,24 @@ def upstream(cores: Cores, folder: Path) -> Iterator[int]:
 @contextmanager
 def running(name: str, upstream_port: int, cores: Cores) -> Iterator[Running]:
     """The way `name`, listening; raises NotUp if it is not within STARTING seconds."""
-    make_command = WAYS[name]
-    if make_command is None:
-        yield Running(name, upstream_port, None, Path(os.devnull))
-        return
-    with tempfile.TemporaryDirectory(prefix="bench-") as made:
-        folder = Path(made)
-        log = folder / "log"
-        port = _free_port()
-        command = make_command(port, upstream_port, folder)
-        with process(command, cores.tested, stdout=subprocess.STDOUT, log=log) as child:
+    port = upstream_port
+    started: list[tuple[subprocess.Popen[bytes], Path]] = []
+    with ExitStack() as stack:
+        for make_command in WAYS[name]:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            log = folder / "log"
+            behind, port = port, _free_port()
+            command = make_command(port, behind, folder)
+            child = stack.enter_context(process(command, cores.tested, stdout=subprocess.STDOUT, log=log))
+            started.append((child, log))
             deadline = time.monotonic() + STARTING
             while not _accepts(port):
                 if child.poll() is not None or time.monotonic() > deadline:
-                    state = (
-                        f"ended with {child.returncode}"
-                        if child.returncode is not None
-                        else "does not listen"
-                    )
+                    ended = child.returncode is not None
+                    state = f"ended with {child.returncode}" if ended else "does not listen"
                     raise NotUp(f"{name} {state}: {' '.join(command)}\n{_last_lines(log)}")
                 time.sleep(0.05)
-            yield Running(name, port, child, log)
+        yield Running(name, port, started)
 
 
 def _free_port() -> int:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPMessage, HTTPResponse, IncompleteRead
+from http.client import HTTPConnection, HTTPMessage, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -28,6 +28,14 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
+def connection_to(server: Server) -> HTTPConnection:
+    """A connection that is made with its first request; whoever makes one has to close it."""
+    address = urlsplit(server.url).netloc
+    if server.trust is None:
+        return HTTPConnection(address, timeout=DEADLINE)
+    return HTTPSConnection(address, timeout=DEADLINE, context=server.trust)
+
+
 @contextmanager
 def asking(
     server: Server, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
@@ -38,7 +46,7 @@ def asking(
     """
     if isinstance(body, dict):
         body, headers = json.dumps(body).encode(), {**JSON, **(headers or {})}
-    connection = HTTPConnection(urlsplit(server.url).netloc, timeout=DEADLINE)
+    connection = connection_to(server)
     try:
         connection.request(method, path, body, dict(headers or {}))
         with connection.getresponse() as response:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -93,6 +94,11 @@ class Process:
             self._news.notify_all()
 
     @property
+    def ended(self) -> bool:
+        """It has closed its output."""
+        return self._closed
+
+    @property
     def log(self) -> str:
         """What it printed so far."""
         return "".join(self.lines)
@@ -143,6 +149,9 @@ class Process:
 
 class Server(Process):
     """A process that serves HTTP, ready when the constructor returns; `announcement` finds its URL."""
+
+    trust: ssl.SSLContext | None = None
+    """By what its certificate is checked, where its URL is an https one."""
 
     def __init__(
         self,
