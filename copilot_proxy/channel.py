@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -16,7 +16,7 @@ from twisted.web.http import HTTPChannel
 
 # Seconds for which a client that is refused before its body has come may go on sending it: a close while
 # bytes come in is a reset, which may take the answer with it (nginx's lingering_timeout is 5 s as well).
-# Over TLS, also the seconds in which a client has to say that it has seen the end.
+# Over TLS these are also the seconds in which a client has to say that it has seen the end.
 LINGER: Final = 5.0
 
 
@@ -146,11 +146,10 @@ class Clients:
 
     def gone(self) -> Deferred[None]:
         """Fires when no connection is open. Who waits no more cancels it."""
+        if not self._open:
+            return succeed(None)
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
-        if not self._open:
-            self._waiting.remove(waiting)
-            waiting.callback(None)
         return waiting
 
     def give_up(self, why: str) -> None:

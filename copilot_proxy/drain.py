@@ -85,7 +85,6 @@ def hear_again(reactor: Any, call: Callable[[], None]) -> None:
     The reactor would log a traceback about it and go on. Where it does not handle signals itself, in a thread
     or in a test, they stay what they are.
     """
-
     ours = [
         number
         for number in (signal.SIGINT, signal.SIGTERM)

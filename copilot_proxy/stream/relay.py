@@ -144,13 +144,11 @@ class EventRelay(Relay):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        # A plain socket can be written to in this very reactor turn (IWriteDescriptor); by itself, the
-        # reactor first asks it whether it can, which costs a token another turn. Over TLS that method is the
-        # socket's below, which has nothing yet: what is written in one turn is encrypted in the next.
+        # A plain socket can be written to in this very reactor turn (IWriteDescriptor); by itself the reactor
+        # first asks whether it can, and a token waits. TLS encrypts in the next turn, and has nothing yet.
         self._client = cast(ITransport, self._request.channel.transport)
-        self._write_now: Callable[[], object] = lambda: None
-        if not self._request.isSecure():
-            self._write_now = getattr(self._client, "doWrite", self._write_now)
+        plain = None if self._request.isSecure() else self._client
+        self._write_now = getattr(plain, "doWrite", lambda: None)
 
     def _send(self, data: bytes) -> None:
         exchange = self._exchange

@@ -124,8 +124,6 @@ class Upstream:
         self._asked.add(asked)
         try:
             response = cast(IResponse, await asked)
-        except errors.ProxyError:
-            raise
         except Exception as e:
             raise (self.lost() if self._stopped else self._named(e)) from None
         finally:
