@@ -8,13 +8,13 @@ from typing import Final
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.web.iweb import IResponse
 
 from . import errors
 from .dialects.copilot import from_copilot, shows_text_alone
 from .door import ProxyRequest
 from .journal import Journal
+from .loading import Loading
 from .repairs import Repair, Repairs
 from .stream.attended import Answered, attend
 from .stream.guard import Guard
@@ -28,9 +28,6 @@ Ask = Callable[[bytes], Awaitable[IResponse]]
 _TOO_LONG: Final = b"exceed_context_size_error"
 # what llama-server says with a 503 from its start until it has read its model
 _LOADING: Final = b"Loading model"
-# Seconds between two looks whether it has.
-_LOOK: Final = 1.0
-_PATIENCE: Final = 10.0
 
 
 class _Reason(msgspec.Struct):
@@ -44,7 +41,7 @@ class _Refusal(msgspec.Struct):
 
 
 class Chats:
-    """Answers chats by `upstream`. `load_timeout` is how many seconds one waits while a model is loaded."""
+    """Answers chats by `upstream`, and waits where it still loads its model."""
 
     def __init__(
         self,
@@ -52,14 +49,14 @@ class Chats:
         repairs: Repairs,
         journal: Journal,
         clock: IReactorTime,
-        load_timeout: float,
+        loading: Loading,
         reasoning: Reasoning,
     ) -> None:
         self._upstream = upstream
         self._repairs = repairs
         self._journal = journal
         self._clock = clock
-        self._load_timeout = load_timeout
+        self._loading = loading
         self._reasoning = reasoning
 
     async def chat(
@@ -76,10 +73,7 @@ class Chats:
 
         `ask` sends a body to `target`. Raises an UpstreamError, and finishes the request otherwise.
         """
-        body, known = self._repairs.apply_known(model, request.take_body())
-        self._journal.sent(target, body, (*changes, *known))
-        answer = self._answer(ask, target, model, body)
-        del body
+        answer = self.answered(ask, target, model, request.take_body(), changes)
         exchange, now, lost = request.exchange, self._clock.seconds, self._upstream.lost
         if streamed and from_copilot(request.requestHeaders):
             guard = Guard(
@@ -88,7 +82,7 @@ class Chats:
                 reasoning=self._reasoning,
                 tells_in_text=shows_text_alone(request.requestHeaders),
             )
-            answered = await attend(answer, request, exchange, self._clock, lost, self._refusal, guard)
+            answered = await attend(answer, request, exchange, self._clock, lost, self.refusal, guard)
             self._journal.noted(model, guard.notes)
         else:
             answered = await answer
@@ -98,15 +92,23 @@ class Chats:
             await relay(answered.response, request, exchange, now, lost)
         request.finish()
 
-    async def _answer(self, ask: Ask, target: bytes, model: str, body: bytes) -> Answered:
-        answered = await self._loaded(ask, target, body)
+    async def answered(
+        self, ask: Ask, target: bytes, model: str, body: bytes, changes: tuple[str, ...] = ()
+    ) -> Answered:
+        """Upstream's answer to a chat with every cure that it needs; raises an UpstreamError.
+
+        `changes` is what was rewritten in the body so far, for --verbose.
+        """
+        body, known = self._repairs.apply_known(model, body)
+        self._journal.sent(target, body, (*changes, *known))
+        answered = await self.loaded(ask, target, body)
         if answered.body is None and _is_complaint(answered.response):
             answered = await self._cured(ask, target, model, body, answered.response)
         return answered
 
-    async def _loaded(self, ask: Ask, target: bytes, body: bytes) -> Answered:
+    async def loaded(self, ask: Ask, target: bytes, body: bytes) -> Answered:
         """Upstream's answer once it has loaded its model; raises UpstreamLoading where that is too late."""
-        deadline = self._clock.seconds() + self._load_timeout
+        deadline = self._loading.deadline()
         while True:
             response = await ask(body)
             if response.code != 503:
@@ -114,19 +116,7 @@ class Chats:
             told = await self._upstream.whole(response, target)
             if _LOADING not in told:
                 return Answered(response, told)
-            self._journal.waits()
-            status = 503
-            while status == 503:
-                if self._clock.seconds() >= deadline:
-                    raise errors.UpstreamLoading(
-                        f"llama-server at {self._upstream.shown} is still loading its model after "
-                        f"{self._load_timeout:g} s; --load-timeout sets how long to wait"
-                    )
-                await deferLater(self._clock, _LOOK)
-                try:
-                    status, _ = await self._upstream.fetch(b"GET", b"/health", timeout=_PATIENCE)
-                except errors.UpstreamSlow:
-                    pass  # it is busy with its model, and --load-timeout is the limit for that
+            await self._loading.wait(deadline)
 
     async def _cured(self, ask: Ask, target: bytes, model: str, body: bytes, response: IResponse) -> Answered:
         """Upstream's answer to the chat with cures for what it complains about.
@@ -153,7 +143,7 @@ class Chats:
             self._repairs.worked(model, tried)
         return Answered(response)
 
-    async def _refusal(self, answered: Answered) -> errors.ProxyError:
+    async def refusal(self, answered: Answered) -> errors.ProxyError:
         """The error that upstream's refusal is, for a client that can be told only inside its stream."""
         body = answered.body
         if body is None:
@@ -162,7 +152,8 @@ class Chats:
             told = msgspec.json.decode(body, type=_Refusal).error.message
         except msgspec.DecodeError:
             told = ""
-        return errors.UpstreamRefusal(told or f"llama-server refused the chat ({answered.response.code})")
+        code = answered.response.code
+        return errors.UpstreamRefusal(told or f"llama-server refused the chat ({code})", code)
 
 
 def _is_complaint(response: IResponse) -> bool:

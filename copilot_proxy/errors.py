@@ -116,12 +116,6 @@ class NotOffered(ProxyError):
     status, type, code = 501, "not_supported_error", "not_offered"
 
 
-class NotBuilt(ProxyError):
-    """The request is understood, and this version cannot serve it."""
-
-    status, type, code = 501, "not_supported_error", "not_supported"
-
-
 class UpstreamError(ProxyError):
     """Upstream could not be asked, or its answer made no sense."""
 
@@ -162,6 +156,11 @@ class UpstreamRefusal(UpstreamError):
     """Upstream refused the request, in words of its own."""
 
     code = "upstream_refusal"
+
+    def __init__(self, message: str, status: int = 502) -> None:
+        """`status` is upstream's own; one that is no error's becomes 502."""
+        super().__init__(message)
+        self.status = status if status >= 400 else 502
 
 
 class UpstreamIsProxy(UpstreamError):

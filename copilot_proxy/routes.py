@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -27,6 +27,8 @@ from .upstream.models import Models
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 Handler = Callable[["Routes", ProxyRequest], Awaitable[Any]]
+Native = Callable[[ProxyRequest], Awaitable[Answer | None]]
+"""Answers a request in Ollama's own dialect."""
 
 
 def _json(document: Any, status: int = 200) -> Answer:
@@ -66,7 +68,10 @@ def _answering(handler: Handler) -> Handler:
 
 
 class Routes:
-    """The routes and what they need; `app.resource()` is the web resource."""
+    """The routes and what they need; `app.resource()` is the web resource.
+
+    `native` is who answers what is Ollama's on the paths to which both APIs are written.
+    """
 
     app = Klein()
     log = Logger()
@@ -77,6 +82,7 @@ class Routes:
         health: Health,
         forward: Forward,
         ollama: Ollama,
+        native: Mapping[bytes, Native],
         journal: Journal,
         api_dialect: Dialect | None,
     ) -> None:
@@ -84,6 +90,7 @@ class Routes:
         self._health = health
         self._forward = forward
         self._ollama = ollama
+        self._native = native
         self._journal = journal
         self._api_dialect = api_dialect
 
@@ -132,19 +139,20 @@ class Routes:
     @app.route("/api/chat", methods=["POST"])
     @app.route("/api/generate", methods=["POST"])
     @_answering
-    async def either(self, request: ProxyRequest) -> None:
+    async def either(self, request: ProxyRequest) -> Answer | None:
         known = self._api_dialect or choose.by_headers(
             request.getHeader(b"accept") or b"", request.user_agent
         )
         request.dialect = known or Dialect.OPENAI
-        request.body = self._json(request)
+        if known is Dialect.OLLAMA and not request.body.strip(_BEFORE_JSON):
+            request.body = b""  # for which Ollama has words of its own
+        else:
+            request.body = self._json(request)
         request.dialect = known or choose.by_body(members(request.body) or {})
         if request.dialect is Dialect.OLLAMA:
-            raise errors.NotBuilt(
-                "this version answers Ollama's own chat protocol not yet: use /v1/chat/completions, or "
-                "--api-dialect openai if the client reads OpenAI's answers here"
-            )
+            return await self._native[request.path](request)
         await self._forward.json(request)
+        return None
 
     @app.route("/v1/chat/completions", methods=["POST"])
     @app.route("/chat/completions", methods=["POST"])

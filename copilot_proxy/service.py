@@ -26,6 +26,12 @@ from .forward import Forward
 from .hosts import Hosts
 from .journal import Journal
 from .keys import Keys
+from .loading import Loading
+from .memory import Memory
+from .native.chats import NativeChats
+from .native.delivery import Delivery
+from .native.generates import NativeGenerates
+from .native.server import Server
 from .notify import Manager
 from .ollama import Ollama
 from .parse import Transport
@@ -153,10 +159,17 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     models = Models(upstream, reactor, headroom=settings.context_headroom, tell=manager.news)
     journal = Journal(settings.verbose)
     health = Health(upstream, reactor)
-    chats = Chats(upstream, Repairs(), journal, reactor, settings.load_timeout, settings.reasoning)
+    loading = Loading(upstream, journal, reactor, settings.load_timeout)
+    chats = Chats(upstream, Repairs(), journal, reactor, loading, settings.reasoning)
     forward = Forward(upstream, models, chats, journal, reactor)
     ollama = Ollama(models, Embeddings(upstream, models, journal, reactor))
-    routes = Routes(models, health, forward, ollama, journal, settings.api_dialect)
+    server = Server(upstream, models, chats, loading, forward.ask)
+    delivery = Delivery(server, journal, reactor, upstream.lost)
+    native = {
+        b"/api/chat": NativeChats(server, delivery, Memory()).answer,
+        b"/api/generate": NativeGenerates(server, delivery).answer,
+    }
+    routes = Routes(models, health, forward, ollama, native, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),
         reactor,

@@ -226,6 +226,10 @@ class Models:
             return False  # the request itself will tell what is wrong
         return self._known.named(name) is not None
 
+    def known(self, name: str) -> Card | None:
+        """The card of the model that a client calls `name`, as upstream was seen last."""
+        return self._known.named(name)
+
     def resolve(self, name: str) -> str:
         """What upstream calls the model that a client calls `name`; a name nobody knows stays as it is."""
         card = self._known.named(name)

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from copilot_proxy.dialects.ollama import chat, generate
-from copilot_proxy.dialects.ollama.options import OPTIONS
+from copilot_proxy.dialects.ollama.options import OPTIONS, to_llama
 from copilot_proxy.dialects.ollama.requests import read_chat, read_generate
 from copilot_proxy.embedded.tiny.vocabulary import FIRST_SENTENCE
 from tests.real.client import JSON, ask, chunks, events, text_of
@@ -82,7 +83,8 @@ def test_options_have_their_effect(llama: Server) -> None:
         for option in OPTIONS
         if option.field is not None
     }
-    used = generated(llama, "x", options=options)[-1]["generation_settings"]
+    body = {"prompt": "x", "stream": True, **to_llama(Raw(json.dumps(options)), context_length=CONTEXT)}
+    used = completed(llama, "/completion", json.dumps(body).encode())[-1]["generation_settings"]
     for option in OPTIONS:
         if option.field is not None:
             assert used[option.field] == pytest.approx(options[option.name])

@@ -3,7 +3,7 @@
 import itertools
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from copilot_proxy.stream.ollama.line import Shape
 from copilot_proxy.stream.ollama.lines import Lines
@@ -49,11 +49,23 @@ def options(shape: Shape = Shape.CHAT, **more: Any) -> dict[str, Any]:
 
 
 def lines(shape: Shape = Shape.CHAT, **more: Any) -> Lines:
-    return Lines(**options(shape, **more))
+    return _split(Lines, shape, **more)
 
 
 def whole(shape: Shape = Shape.CHAT, **more: Any) -> Whole:
-    return Whole(**options(shape, **more))
+    return _split(Whole, shape, **more)
+
+
+_Reading = TypeVar("_Reading", Lines, Whole)
+
+
+def _split(
+    kind: type[_Reading], shape: Shape, *, splits_tags: bool = False, opened: bool = False, **more: Any
+) -> _Reading:
+    reading = kind(**options(shape, **more))
+    if splits_tags:
+        reading.split_tags(opened=opened)
+    return reading
 
 
 def completion(content: str, **more: Any) -> bytes:

@@ -32,7 +32,12 @@ MAY: dict[str, set[str]] = {
     "repairs": {"dialects"},
     "drain": {"channel", "upstream"},
     "door": {"channel", "cors", "dialects", "errors", "exchange", "headers", "hosts", "journal", "keys"},
-    "chat": {"dialects", "door", "errors", "journal", "repairs", "stream", "upstream"},
+    "loading": {"errors", "journal", "upstream"},
+    "chat": {"dialects", "door", "errors", "journal", "loading", "repairs", "stream", "upstream"},
+    "memory": set(),
+    "native": {
+        "cards", "chat", "dialects", "door", "errors", "journal", "loading", "memory", "stream", "upstream"
+    },
     "forward": {"chat", "dialects", "door", "headers", "journal", "repairs", "stream", "upstream"},
     "library": {"dialects", "errors", "upstream"},
     "embed": {"cards", "dialects", "door", "errors", "journal", "upstream"},
@@ -43,7 +48,8 @@ MAY: dict[str, set[str]] = {
     "activation": set(),
     "service": {
         "", "cards", "chat", "cors", "door", "drain", "embed", "embedded", "errors", "forward", "hosts",
-        "journal", "keys", "notify", "ollama", "parse", "repairs", "routes", "settings", "status", "upstream",
+        "journal", "keys", "loading", "memory", "native", "notify", "ollama", "parse", "repairs", "routes",
+        "settings", "status", "upstream",
     },
     "tap": {"", "activation", "settings", "service"},
 }  # fmt: skip

@@ -15,7 +15,8 @@ OPTIONS = (
     '"temperature":0.8,"top_k":40,"top_p":0.9,"min_p":0.0,"typical_p":1.0,"repeat_last_n":64,"repeat_penalty":1.0,'
     '"presence_penalty":0.0,"frequency_penalty":0.0,"seed":-1,"n_keep":4,"n_predict":40960'
 )
-END = '"stream":true,"return_tokens":true,"cache_prompt":true}'
+READ = '["content","tokens","stop","stop_type","timings","completion_probabilities"]'
+END = f'"stream":true,"return_tokens":true,"response_fields":{READ},"cache_prompt":true}}'
 CHAT_END = '"stream":true,"stream_options":{"include_usage":true},"cache_prompt":true}'
 SCHEMA = '{"type":"object","properties":{"b":{"maximum":1.0},"a":{}}}'
 

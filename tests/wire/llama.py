@@ -50,3 +50,6 @@ def server(*names: str, **changes: Any) -> dict[str, Any]:
 
 LOADING = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
 """What llama-server says to everything, with status 503, while it reads its model."""
+
+INFILLS = {"/infill": ({"error": {"code": 400, "message": "key 'input_suffix' not found"}}, 400)}
+"""What llama-server says to an empty infill where its model can do one."""

@@ -151,14 +151,18 @@ class Wire:
         return client, self.asked[-1]
 
     def serves(self, documents: Mapping[str, Any]) -> list[str]:
-        """Answer by target until no request waits, 404 where there is no document; the targets in order."""
+        """Answer by target until no request waits, 404 where there is no document; the targets in order.
+
+        A document may bring a status: (document, status).
+        """
         seen: list[str] = []
         while self.asked:
             connection = self.asked[0]
             target = connection.request.target.decode()
             seen.append(target)
             if target in documents:
-                connection.tells(documents[target])
+                told = documents[target]
+                connection.tells(*told if isinstance(told, tuple) else (told,))
             else:
                 connection.tells({"error": {"code": 404, "message": "File Not Found"}}, 404)
         return seen

@@ -57,7 +57,7 @@ def written(
     if (kwargs := _template_kwargs(request.think, thinks)) is not None:
         fields["chat_template_kwargs"] = kwargs
     fields |= to_llama(request.options, context_length=context_length)
-    if request.logprobs:
+    if request.logprobs and not tools:  # b11549: 400 "logprobs is not supported with tools + stream"
         # llama-server has no list to choose from where it is asked for none
         fields |= {"logprobs": True, "top_logprobs": max(request.top_logprobs, 1)}
     fields |= {"stream": True, "stream_options": {"include_usage": True}, "cache_prompt": True}

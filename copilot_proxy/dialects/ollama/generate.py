@@ -65,13 +65,18 @@ def infill_body(request: GenerateRequest, *, model: str, context_length: int | N
     return _completion(gap, request, context_length)
 
 
+# What is read of a completion's events: the last one would also repeat the whole prompt and every setting.
+_READ: Final = ("content", "tokens", "stop", "stop_type", "timings", "completion_probabilities")
+
+
 def _completion(fields: dict[str, Any], request: Request, context_length: int | None) -> bytes:
     if (schema := json_schema(request.format)) is not None:
         fields["json_schema"] = schema
     fields |= to_llama(request.options, context_length=context_length)
     if request.logprobs:
         fields["n_probs"] = max(request.top_logprobs, 1)
-    return msgspec.json.encode({**fields, "stream": True, "return_tokens": True, "cache_prompt": True})
+    fields |= {"stream": True, "return_tokens": True, "response_fields": _READ, "cache_prompt": True}
+    return msgspec.json.encode(fields)
 
 
 def _with_images(prompt: str, media: Sequence[str], marker: str) -> dict[str, Any]:

@@ -57,10 +57,6 @@ class Answer(ABC):
     """How many alternatives of each token the client wants; None: no probabilities at all."""
     _thinks: bool = True
     """Without it the thoughts are left out."""
-    _splits_tags: bool = False
-    """The thoughts stand in the text, between tags."""
-    _opened: bool = False
-    """The prompt ends with the tag that opens the thoughts."""
     _remember: Callable[[list[str], str], None] = _forget
     """Gets the ids of the tool calls and all thoughts of a whole answer that has both, once; not those of
     more than `reasoning.KEPT` characters, nor those that a call was taken out of."""
@@ -82,16 +78,19 @@ class Answer(ABC):
     _thoughts: Tail = field(init=False, factory=Tail)
     _halves: tuple[Halves, Halves] = field(init=False, factory=lambda: (Halves(), Halves()))
     _notes: Notes = field(init=False, factory=Notes)
-    _tags: Tags | None = field(init=False)
+    _tags: Tags | None = field(init=False, default=None)
     _calls: Calls = field(init=False)
     _metrics: Metrics = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._keeps = self._keeps_text()
         self._piece = line.PIECES[self._shape]
-        self._tags = Tags(opened=self._opened) if self._splits_tags else None
         self._calls = Calls(self._unique)
         self._metrics = Metrics(self._seconds)
+
+    def split_tags(self, *, opened: bool) -> None:
+        """Tell thoughts from text by their tags; `opened` where the prompt ends with the first of these."""
+        self._tags = Tags(opened=opened)
 
     @property
     def notes(self) -> tuple[str, ...]:

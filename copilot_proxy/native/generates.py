@@ -1,0 +1,117 @@
+"""How is /api/generate answered? As a chat, a completion or an infill, whichever llama-server's it is.
+
+A prompt that the template has to complete is a chat with one message: llama-server then tells reasoning from
+text as it does for chats. Only a prompt that follows on the tokens of an earlier `context` has to be rendered
+first and sent as a completion.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..dialects.ollama import generate
+from ..dialects.ollama.requests import GenerateRequest, read_generate, thinking
+from ..door import ProxyRequest
+from ..errors import Answer, UpstreamError
+from ..stream.attended import Answered
+from ..stream.ollama.line import Shape
+from ..stream.ollama.lines import Lines
+from ..stream.ollama.whole import Whole
+from . import chats
+from .checks import demand, demand_text
+from .delivery import Delivery
+from .server import Server
+
+_COMPLETION: Final = b"/completion"
+_INFILL: Final = b"/infill"
+
+# what a template ends a prompt with where the model is to think first
+_OPENED: Final = "<think>"
+
+
+class NativeGenerates:
+    """Answers /api/generate."""
+
+    def __init__(self, server: Server, delivery: Delivery) -> None:
+        self._server = server
+        self._delivery = delivery
+
+    async def answer(self, request: ProxyRequest) -> Answer | None:
+        """Answer a generate; a document is returned, a stream written and finished. Raises a ProxyError."""
+        asked = read_generate(request.take_body())
+        request.exchange.model = asked.model
+        if asked.loads or asked.unloads:
+            return await self._delivery.ready(asked, Shape.GENERATE)
+        reading = self._delivery.reading(request, asked, Shape.GENERATE)
+        one = _Generate(self._server, request, asked, reading, self._delivery)
+        return await self._delivery.deliver(request, reading, one.answered(), one.context)
+
+
+class _Generate:
+    """One generate on its way."""
+
+    def __init__(
+        self,
+        server: Server,
+        request: ProxyRequest,
+        asked: GenerateRequest,
+        reading: Lines | Whole,
+        delivery: Delivery,
+    ) -> None:
+        self._server = server
+        self._request = request
+        self._asked = asked
+        self._reading = reading
+        self._delivery = delivery
+        self._chat = b""
+        self._prompt: str | None = None
+
+    async def answered(self) -> Answered:
+        """llama-server's answer, a stream; raises a ProxyError."""
+        server, request, asked = self._server, self._request, self._asked
+        self._card = card = await server.card(asked.model)
+        self._reading.loaded = self._delivery.now()
+        demand_text(card, asked.model, "generate")
+        if thinking(asked.think):
+            demand(card, "thinking", asked.model)
+        context_length = card.context_length
+        if asked.raw:
+            return await self._completed(asked.prompt)
+        if asked.suffix:
+            demand(card, "insert", asked.model)
+            self._prompt = asked.prompt
+            body = generate.infill_body(asked, model=card.id, context_length=context_length)
+            return await server.streams(await server.completed(request, _INFILL, body))
+        thinks = "thinking" in card.capabilities
+        self._chat = generate.chat_body(asked, model=card.id, thinks=thinks, context_length=context_length)
+        if not asked.context:
+            return await server.streams(await server.chatted(request, chats.TARGET, card, self._chat))
+        self._prompt = await server.rendered(request, self._chat)
+        self._reading.split_tags(opened=self._prompt.rstrip().endswith(_OPENED))
+        return await self._completed([*asked.context, self._prompt])
+
+    async def _completed(self, prompt: str | list[int | str]) -> Answered:
+        body = generate.completion_body(
+            self._asked,
+            model=self._card.id,
+            prompt=prompt,
+            context_length=self._card.context_length,
+            media_marker=self._card.media_marker,
+        )
+        return await self._server.streams(await self._server.completed(self._request, _COMPLETION, body))
+
+    async def context(self) -> list[int] | None:
+        """The tokens of the prompt and of the answer, which a client may send with its next request.
+
+        None in raw mode (Ollama's API), and where llama-server does not tell them.
+        """
+        if self._asked.raw:
+            return None
+        try:
+            prompt = self._prompt
+            if prompt is None:
+                prompt = await self._server.rendered(self._request, self._chat)
+            tokens = await self._server.tokens(self._request, self._card, prompt + self._reading.text)
+        except UpstreamError:
+            return None  # the answer itself is whole
+        return [*self._asked.context, *tokens]
