@@ -6,6 +6,8 @@
 
 # the oldest Python that the project supports, and so the one that its tests run with
 FROM python:3.11-slim-bookworm AS base
+# what is printed is seen at once
+ENV PYTHONUNBUFFERED=1
 
 # ---------------------------------------------------------------- what is installed
 
@@ -54,8 +56,8 @@ ENTRYPOINT ["twist", "--log-format=text", "copilot-proxy"]
 # ---------------------------------------------------------------- the images
 
 FROM base AS dev
-# llama.cpp computes with OpenMP
-RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+# llama.cpp computes with OpenMP; the examples of the README are tried with curl
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 curl && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 RUN chown 10001:10001 /src
 USER 10001:10001

@@ -142,19 +142,32 @@ def import_base(dockerfile: str) -> None:
 def build_alone(stage: str) -> NoReturn:
     prepare()
     import_base(Path("Dockerfile").read_text())
-    options = ["--pull-never", "--network=host", "--format=docker", f"--target={stage}"]
-    replace_by("buildah", "build", *options, f"--tag={NAME}:{stage}", ".")
+    options = ["--layers", "--pull-never", "--network=host", "--format=docker", f"--target={stage}"]
+    command = ["buildah", "build", *options, f"--tag={NAME}:{stage}", "."]
+    status = subprocess.run(command).returncode  # noqa: S603
+    if status == 0:  # the copy for all who do not write to it: vfs takes its time to make one
+        if unchanging(stage) in run("buildah", "containers", "--format={{.ContainerName}}").split():
+            run("buildah", "rm", unchanging(stage))
+        run("buildah", "from", "--pull-never", f"--name={unchanging(stage)}", f"localhost/{NAME}:{stage}")
+    raise SystemExit(status)
+
+
+def unchanging(stage: str) -> str:
+    return f"{NAME}-{stage}"
 
 
 def run_alone(chosen: argparse.Namespace) -> NoReturn:
     prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is half made is removed
     image = f"localhost/{NAME}:{chosen.stage}"
     config = json.loads(run("buildah", "inspect", "--type=image", image))["Docker"]["config"]
-    container = run("buildah", "from", "--pull-never", image)
+    shared = unchanging(chosen.stage) if chosen.read_only else None
+    container = shared or run("buildah", "from", "--pull-never", image)
     try:
         raise SystemExit(wait(start(run("buildah", "mount", container), config, chosen)))
     finally:
-        run("buildah", "rm", container)
+        if not shared:
+            run("buildah", "rm", container)
 
 
 def start(root: str, config: Mapping[str, Any], chosen: argparse.Namespace) -> "subprocess.Popen[bytes]":
@@ -173,7 +186,8 @@ def start(root: str, config: Mapping[str, Any], chosen: argparse.Namespace) -> "
         command = [chosen.entrypoint, *chosen.argument]
     else:
         command = [*(config["Entrypoint"] or []), *(chosen.argument or config["Cmd"] or [])]
-    return subprocess.Popen([*outside, *inside, *command])  # noqa: S603
+    # a group of its own: a Ctrl-C is for this program, which passes it on once
+    return subprocess.Popen([*outside, *inside, *command], process_group=0)  # noqa: S603
 
 
 def wait(unshare: "subprocess.Popen[bytes]") -> int:
