@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from .errors import Dialect
 from .stream.reasoning import Reasoning
 
 MEBIBYTE: Final = 1024 * 1024
+LOCAL: Final = "127.0.0.1"
 
 
 class Transport(Enum):
@@ -212,7 +214,19 @@ def endpoint(text: str) -> str:
 def port_number(text: str) -> str:
     if not text.strip().isascii() or not text.strip().isdigit() or int(text) > 65535:
         raise ValueError(f"{text!r} is no port number: give 0 to 65535, or an endpoint with --port")
-    return f"tcp:{int(text)}:interface=127.0.0.1"
+    return f"tcp:{int(text)}:interface={LOCAL}"
+
+
+def interface(text: str) -> str:
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IP address: give 127.0.0.1, or 0.0.0.0 for every one") from None
+
+
+def on_interface(endpoint: str, address: str) -> str:
+    """Put an address in the place of 127.0.0.1; a colon would end it, as endpoint strings are read."""
+    return endpoint.replace(f"interface={LOCAL}", "interface=" + address.replace(":", r"\:"))
 
 
 def _listed(texts: Sequence[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class Settings:
     """Everything that was set, checked. Times are seconds, sizes bytes; None means nothing set."""
 
     port: str
+    listen_interface: str
     upstream: UpstreamAddress
     verbose: bool
     api_dialect: Dialect | None
@@ -59,8 +60,16 @@ OPTIONS: Final = (
         "LISTEN_PORT",
         "tcp:11434:interface=127.0.0.1",
         parse.endpoint,
-        "Where to listen, as a Twisted endpoint string. LISTEN_PORT takes a bare port number, on 127.0.0.1.",
+        "Where to listen, as a Twisted endpoint string. LISTEN_PORT takes a bare port number.",
         short="p",
+    ),
+    Option(
+        "listen-interface",
+        "LISTEN_INTERFACE",
+        parse.LOCAL,
+        parse.interface,
+        "The address to listen on where --port gives none of its own; 0.0.0.0 is every one, as a container "
+        "needs it.",
     ),
     Option(
         "upstream",
@@ -215,8 +224,11 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     `flags` maps an option's name to what was written, None or absent where it was not given.
     """
     values = {option.name: _value(option, flags, environ) for option in OPTIONS}
+    if flags.get("port") is None:  # an endpoint names its own interface, or means every one
+        values["port"] = parse.on_interface(values["port"], values["listen-interface"])
     return Settings(
         port=values["port"],
+        listen_interface=values["listen-interface"],
         upstream=values["upstream"],
         verbose=values["verbose"],
         api_dialect=values["api-dialect"],

@@ -99,7 +99,7 @@ def test_every_one_is_allowed() -> None:
         (LOOPBACK, True),
         (IPv4Address("TCP", "127.0.0.53", 1), True),
         (IPv6Address("TCP", "::1", 1), True),
-        (IPv4Address("TCP", "0.0.0.0", 1), False),  # noqa: S104
+        (IPv4Address("TCP", "0.0.0.0", 1), False),
         (IPv6Address("TCP", "::", 1), False),
         (IPv4Address("TCP", "192.168.1.2", 1), False),
         (UNIXAddress("/run/x.sock"), False),

@@ -204,14 +204,14 @@ def test_shown(address: Any, text: str) -> None:
 
 def test_shown_with_tls() -> None:
     """Behind TLS the address is one of https, and so is the hint's."""
-    address = IPv4Address("TCP", "0.0.0.0", 8443)  # noqa: S104
+    address = IPv4Address("TCP", "0.0.0.0", 8443)
     assert shown(address, "https") == "https://0.0.0.0:8443"
     assert "https://127.0.0.1:8443" in vs_code_hint(address, "https")
 
 
 def test_vs_code_hint() -> None:
     """The hint names the URL to give, with the port that was really taken."""
-    assert "http://127.0.0.1:8080" in vs_code_hint(IPv4Address("TCP", "0.0.0.0", 8080))  # noqa: S104
+    assert "http://127.0.0.1:8080" in vs_code_hint(IPv4Address("TCP", "0.0.0.0", 8080))
     assert "socket" in vs_code_hint(UNIXAddress("/run/p.sock"))
 
 

@@ -19,6 +19,8 @@ MEBIBYTE = 1024 * 1024
 # option, how it is written, the field of Settings, what it becomes
 GIVEN = [
     ("port", "tcp:8080:interface=0.0.0.0", "port", "tcp:8080:interface=0.0.0.0"),
+    ("listen-interface", " 0.0.0.0 ", "listen_interface", "0.0.0.0"),
+    ("listen-interface", "::", "listen_interface", "::"),
     ("api-dialect", "openai", "api_dialect", Dialect.OPENAI),
     ("api-dialect", "ollama", "api_dialect", Dialect.OLLAMA),
     ("api-dialect", "auto", "api_dialect", None),
@@ -57,6 +59,7 @@ def test_defaults() -> None:
     chosen = read({}, {})
     assert chosen == Settings(
         port="tcp:11434:interface=127.0.0.1",
+        listen_interface="127.0.0.1",
         upstream=parse.upstream_address("http://127.0.0.1:11433"),
         verbose=False,
         api_dialect=None,
@@ -113,6 +116,23 @@ def test_listen_port() -> None:
     """LISTEN_PORT takes a bare port number, and listens on 127.0.0.1 alone."""
     assert read({}, {"LISTEN_PORT": " 8080 "}).port == "tcp:8080:interface=127.0.0.1"
     assert read({}, {"LISTEN_PORT": "0"}).port == "tcp:0:interface=127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("interface", "quoted"), [("0.0.0.0", "0.0.0.0"), ("192.0.2.7", "192.0.2.7"), ("::", r"\:\:")]
+)
+def test_listen_interface(interface: str, quoted: str) -> None:
+    """LISTEN_INTERFACE says where LISTEN_PORT and the default port listen, for an endpoint string."""
+    environ = {"LISTEN_INTERFACE": interface}
+    assert read({}, environ).port == f"tcp:11434:interface={quoted}"
+    assert read({}, {**environ, "LISTEN_PORT": "8080"}).port == f"tcp:8080:interface={quoted}"
+    assert read({"listen-interface": interface}, {}).port == f"tcp:11434:interface={quoted}"
+
+
+def test_an_endpoint_names_its_own_interface() -> None:
+    """What --port says stands as it was written, whatever the environment says."""
+    for endpoint in ("tcp:8080:interface=127.0.0.1", "tcp:8080"):
+        assert read({"port": endpoint}, {"LISTEN_INTERFACE": "0.0.0.0"}).port == endpoint
 
 
 def test_several_origins() -> None:
@@ -246,6 +266,8 @@ def test_embedded_address() -> None:
 
 WRONG = [
     ("port", "11434", "did you mean tcp:11434:interface=127.0.0.1?"),
+    ("listen-interface", "localhost", "is no IP address: give 127.0.0.1, or 0.0.0.0"),
+    ("listen-interface", "0.0.0.0:11434", "is no IP address"),
     ("upstream", "localhost:11433", "is no address of a server"),
     ("upstream", "11433", "is no address of a server"),
     ("upstream", "ftp://x", "is no address of a server"),
