@@ -5,7 +5,7 @@ import re
 import signal
 import socket
 import ssl
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from typing import Any
 
@@ -74,16 +74,15 @@ def test_hanging_up_before_the_head(
     politely: bool, kind: str, start_proxy: StartProxy, start_front: StartFront
 ) -> None:
     """A client that leaves before the first token leaves the proxy, too, whether it ended TLS or not."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
+    with socket.create_server(("127.0.0.1", 0)) as mute, ExitStack() as open_:
         proxy = start_proxy(f"http://127.0.0.1:{mute.getsockname()[1]}")
         front = start_front(kind, proxy)
         with closing(connection_to(front)) as client:
             client.request("POST", CHAT, json.dumps(ENDLESS), JSON)
-            upstream = unanswered(mute)
+            open_.enter_context(unanswered(mute))
             if politely:
                 leave_politely(client)
-        with upstream:
-            proxy.expect(rf"POST {CHAT} .*the client left")
+        proxy.expect(rf"POST {CHAT} .*the client left")
 
 
 def unanswered(mute: socket.socket) -> socket.socket:
@@ -100,7 +99,7 @@ def leave_politely(client: HTTPConnection) -> None:
     sock = client.sock
     assert isinstance(sock, ssl.SSLSocket)
     sock.setblocking(False)
-    with pytest.raises(ssl.SSLWantReadError):  # the other end says nothing yet
+    with suppress(ssl.SSLError):  # ours is out; the other end's is not there, but TLS 1.3's tickets may be
         sock.unwrap()
 
 
