@@ -68,8 +68,7 @@ OPTIONS: Final = (
         "LISTEN_INTERFACE",
         parse.LOCAL,
         parse.interface,
-        "The address to listen on where --port gives none of its own; 0.0.0.0 is every one, as a container "
-        "needs it.",
+        "The address to listen on where --port is not given; 0.0.0.0 is every one, as a container needs it.",
     ),
     Option(
         "upstream",

@@ -142,7 +142,7 @@ def import_base(dockerfile: str) -> None:
 def build_alone(stage: str) -> NoReturn:
     prepare()
     import_base(Path("Dockerfile").read_text())
-    options = ["--layers", "--pull-never", "--network=host", "--format=docker", f"--target={stage}"]
+    options = ["--pull-never", "--network=host", "--format=docker", f"--target={stage}"]
     command = ["buildah", "build", *options, f"--tag={NAME}:{stage}", "."]
     status = subprocess.run(command).returncode  # noqa: S603
     if status == 0:  # the copy for all who do not write to it: vfs takes its time to make one
