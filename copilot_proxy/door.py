@@ -19,6 +19,7 @@ from . import errors
 from .channel import Channel, Clients
 from .cors import Cors
 from .dialects.choose import SHARED
+from .dialects.jsontext import minify
 from .errors import Answer, Dialect
 from .exchange import Exchange
 from .headers import SERVER, VIA
@@ -108,6 +109,12 @@ class ProxyRequest(Request):
     def getRequestHostname(self) -> bytes:
         """A name for klein, which asks for one and would stumble over some: no route depends on it."""
         return b"localhost"
+
+    def json(self) -> bytes:
+        """The body, minified; raises InvalidJSON or EncodedBody."""
+        if self.getHeader(b"content-encoding") not in (None, b"identity"):
+            raise errors.EncodedBody("the body is compressed: send it as it is, without Content-Encoding")
+        return minify(self.body)
 
     def take_body(self) -> bytes:
         """The body, which this request then holds no more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
@@ -19,7 +19,7 @@ from .door import ProxyRequest, send
 from .errors import Answer, Dialect
 from .forward import Forward
 from .journal import Journal
-from .ollama import Ollama
+from .ollama.api import Ollama
 from .status.health import Health
 from .upstream.models import Models
 
@@ -27,8 +27,6 @@ from .upstream.models import Models
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 Handler = Callable[["Routes", ProxyRequest], Awaitable[Any]]
-Native = Callable[[ProxyRequest], Awaitable[Answer | None]]
-"""Answers a request in Ollama's own dialect."""
 
 
 def _json(document: Any, status: int = 200) -> Answer:
@@ -68,10 +66,7 @@ def _answering(handler: Handler) -> Handler:
 
 
 class Routes:
-    """The routes and what they need; `app.resource()` is the web resource.
-
-    `native` is who answers what is Ollama's on the paths to which both APIs are written.
-    """
+    """The routes and what they need; `app.resource()` is the web resource."""
 
     app = Klein()
     log = Logger()
@@ -82,7 +77,6 @@ class Routes:
         health: Health,
         forward: Forward,
         ollama: Ollama,
-        native: Mapping[bytes, Native],
         journal: Journal,
         api_dialect: Dialect | None,
     ) -> None:
@@ -90,7 +84,6 @@ class Routes:
         self._health = health
         self._forward = forward
         self._ollama = ollama
-        self._native = native
         self._journal = journal
         self._api_dialect = api_dialect
 
@@ -122,7 +115,7 @@ class Routes:
     @app.route("/debug/json", methods=["POST"])
     @_answering
     async def debug_json(self, request: ProxyRequest) -> Answer:
-        return _json({"minified": msgspec.Raw(self._json(request))})
+        return _json({"minified": msgspec.Raw(request.json())})
 
     # ------------------------------------------------------------------ which models there are
 
@@ -144,13 +137,12 @@ class Routes:
             request.getHeader(b"accept") or b"", request.user_agent
         )
         request.dialect = known or Dialect.OPENAI
-        if known is Dialect.OLLAMA and not request.body.strip(_BEFORE_JSON):
-            request.body = b""  # for which Ollama has words of its own
-        else:
-            request.body = self._json(request)
-        request.dialect = known or choose.by_body(members(request.body) or {})
+        if known is None:
+            request.body = request.json()
+            request.dialect = choose.by_body(members(request.body) or {})
         if request.dialect is Dialect.OLLAMA:
-            return await self._native[request.path](request)
+            return await self._ollama.answer(request)
+        request.body = request.json()
         await self._forward.json(request)
         return None
 
@@ -159,12 +151,12 @@ class Routes:
     @app.route("/v1/completions", methods=["POST"])
     @_answering
     async def completions(self, request: ProxyRequest) -> None:
-        request.body = self._json(request)
+        request.body = request.json()
         await self._forward.json(request)
 
     @app.route("/api/", branch=True, methods=None)
     @_answering
-    async def ollama(self, request: ProxyRequest) -> Answer:
+    async def ollama(self, request: ProxyRequest) -> Answer | None:
         return await self._ollama.answer(request)
 
     @app.route("/", branch=True, methods=None)
@@ -183,9 +175,3 @@ class Routes:
                     await self._forward.json(request)
                     return
         await self._forward.plain(request, request.target)
-
-    def _json(self, request: ProxyRequest) -> bytes:
-        """The body, minified; raises InvalidJSON or EncodedBody."""
-        if request.getHeader(b"content-encoding") not in (None, b"identity"):
-            raise errors.EncodedBody("the body is compressed: send it as it is, without Content-Encoding")
-        return minify(request.body)

@@ -19,7 +19,6 @@ from .chat import Chats
 from .cors import Cors
 from .door import Door
 from .drain import Drain
-from .embed import Embeddings
 from .embedded.endpoint import EmbeddedEndpoint
 from .embedded.supervisor import EmbeddedServer
 from .forward import Forward
@@ -28,12 +27,13 @@ from .journal import Journal
 from .keys import Keys
 from .loading import Loading
 from .memory import Memory
-from .native.chats import NativeChats
-from .native.delivery import Delivery
-from .native.generates import NativeGenerates
-from .native.server import Server
 from .notify import Manager
-from .ollama import Ollama
+from .ollama.api import Ollama
+from .ollama.chats import NativeChats
+from .ollama.delivery import Delivery
+from .ollama.embed import Embeddings
+from .ollama.generates import NativeGenerates
+from .ollama.server import Server
 from .parse import Transport
 from .repairs import Repairs
 from .routes import Routes
@@ -162,14 +162,15 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     loading = Loading(upstream, journal, reactor, settings.load_timeout)
     chats = Chats(upstream, Repairs(), journal, reactor, loading, settings.reasoning)
     forward = Forward(upstream, models, chats, journal, reactor)
-    ollama = Ollama(models, Embeddings(upstream, models, journal, reactor))
     server = Server(upstream, models, chats, loading, forward.ask)
     delivery = Delivery(server, journal, reactor, upstream.lost)
-    native = {
-        b"/api/chat": NativeChats(server, delivery, Memory()).answer,
-        b"/api/generate": NativeGenerates(server, delivery).answer,
-    }
-    routes = Routes(models, health, forward, ollama, native, journal, settings.api_dialect)
+    ollama = Ollama(
+        models,
+        Embeddings(upstream, models, journal, reactor),
+        NativeChats(server, delivery, Memory()),
+        NativeGenerates(server, delivery),
+    )
+    routes = Routes(models, health, forward, ollama, journal, settings.api_dialect)
     door = Door(
         cast(IResource, routes.app.resource()),
         reactor,

@@ -35,20 +35,18 @@ MAY: dict[str, set[str]] = {
     "loading": {"errors", "journal", "upstream"},
     "chat": {"dialects", "door", "errors", "journal", "loading", "repairs", "stream", "upstream"},
     "memory": set(),
-    "native": {
-        "cards", "chat", "dialects", "door", "errors", "journal", "loading", "memory", "stream", "upstream"
-    },
     "forward": {"chat", "dialects", "door", "headers", "journal", "repairs", "stream", "upstream"},
-    "library": {"dialects", "errors", "upstream"},
-    "embed": {"cards", "dialects", "door", "errors", "journal", "upstream"},
-    "ollama": {"dialects", "door", "embed", "errors", "library", "names", "upstream"},
+    "ollama": {
+        "cards", "chat", "dialects", "door", "errors", "journal", "loading", "memory", "names", "stream",
+        "upstream",
+    },
     "routes": {"dialects", "door", "errors", "forward", "journal", "ollama", "status", "upstream"},
     "embedded": {"", "errors"},
     "notify": set(),
     "activation": set(),
     "service": {
-        "", "cards", "chat", "cors", "door", "drain", "embed", "embedded", "errors", "forward", "hosts",
-        "journal", "keys", "loading", "memory", "native", "notify", "ollama", "parse", "repairs", "routes",
+        "", "cards", "chat", "cors", "door", "drain", "embedded", "errors", "forward", "hosts",
+        "journal", "keys", "loading", "memory", "notify", "ollama", "parse", "repairs", "routes",
         "settings", "status", "upstream",
     },
     "tap": {"", "activation", "settings", "service"},

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from copilot_proxy import errors
-from copilot_proxy.dialects.jsontext import InvalidJSON
-from copilot_proxy.dialects.ollama_body import Named, read
-from copilot_proxy.library import Created, Pulled
+from copilot_proxy.dialects.ollama.body import Named, read
+from copilot_proxy.ollama.library import Created, Pulled
 
 
 @pytest.mark.parametrize(
@@ -20,9 +19,8 @@ from copilot_proxy.library import Created, Pulled
         (b'{"model":"","name":"a"}', "a"),
         (b'{"model":"a","name":"b"}', "a"),
         (b'{"MODEL":"a"}', "a"),
-        (b'{"Name": "a", "other": [1]}', "a"),
+        (b'{"Name":"a","other":[1]}', "a"),
         (b'{"model":null,"name":"a"}', "a"),
-        (b"\xef\xbb\xbf {}", ""),
         (b"null", ""),
     ],
 )
@@ -35,12 +33,10 @@ def test_named(body: bytes, called: str) -> None:
     ("body", "error", "text"),
     [
         (b"", errors.BadRequest, "missing request body"),
-        (b" \r\n", errors.BadRequest, "missing request body"),
-        (b"{", InvalidJSON, "line 1, column 2"),
-        (b"[]", errors.BadJSON, "an array"),
-        (b'"x"', errors.BadJSON, "a string"),
-        (b'{"model":7}', errors.BadRequest, "$.model"),
-        (b'{"stream":"yes"}', errors.BadRequest, "$.stream"),
+        (b"[]", errors.BadRequest, "an array"),
+        (b'"x"', errors.BadRequest, "a string"),
+        (b'{"model":7}', errors.BadRequest, "model: a string is expected, this is an integer"),
+        (b'{"stream":"yes"}', errors.BadRequest, "stream: a boolean is expected, this is a string"),
     ],
 )
 def test_wrong(body: bytes, error: Any, text: str) -> None:

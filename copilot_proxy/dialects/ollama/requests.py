@@ -6,15 +6,15 @@ ignored, and null says nothing. Schemas and arguments stay as they are spelled.
 
 from __future__ import annotations
 
-import re
 from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from ...errors import BadRequest, UnknownModel
-from ..jsontext import OBJECT, STRING, InvalidJSON, joined, kind, members, minify, string, typed
+from ..jsontext import OBJECT, STRING, InvalidJSON, kind, minify, string
 from . import durations
+from .body import read
 
 _NULL: Final = Raw(b"null")
 _NO_ARGUMENTS: Final = Raw(b"{}")
@@ -114,13 +114,10 @@ class GenerateRequest(Request, kw_only=True):
 
 _R = TypeVar("_R", bound=Request)
 
-_CHAT: Final = msgspec.json.Decoder(ChatRequest)
-_GENERATE: Final = msgspec.json.Decoder(GenerateRequest)
-
 
 def read_chat(body: bytes) -> ChatRequest:
     """The request in a minified body. Raises BadRequest in Ollama's words, and InvalidJSON."""
-    request = _read(body, _CHAT, ChatRequest.__struct_encode_fields__)
+    request = _read(body, ChatRequest)
     if not request.model:
         raise BadRequest("model is required")
     return request
@@ -131,7 +128,7 @@ def read_generate(body: bytes) -> GenerateRequest:
 
     Raises BadRequest in Ollama's words, UnknownModel where no model is named, and InvalidJSON.
     """
-    request = _read(body, _GENERATE, GenerateRequest.__struct_encode_fields__)
+    request = _read(body, GenerateRequest)
     if not request.model:
         raise UnknownModel("model '' not found")
     if request.unloads:
@@ -163,17 +160,8 @@ def thinking(think: Raw | None) -> bool | str | None:
     return level
 
 
-def _read(body: bytes, decoder: msgspec.json.Decoder[_R], names: tuple[str, ...]) -> _R:
-    if not body:
-        raise BadRequest("missing request body")
-    fields = members(body)
-    if fields is None:
-        raise BadRequest(f"a JSON object is expected, this is {kind(body)}")
-    said = _named(fields, names)
-    try:
-        request = typed(decoder, body if said is fields else joined(said))
-    except msgspec.ValidationError as error:
-        raise _plain(error) from None
+def _read(body: bytes, what: type[_R]) -> _R:
+    request = read(body, what)
     if request.options != _NULL and kind(request.options) != OBJECT:
         raise BadRequest(f"options: an object is expected, this is {kind(request.options)}")
     durations.seconds(request.keep_alive)
@@ -181,19 +169,6 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[_R], names: tuple[str, ...]
     if request.top_logprobs not in _TOP_LOGPROBS:
         raise BadRequest("top_logprobs must be between 0 and 20")
     return request
-
-
-def _named(fields: dict[str, Raw], names: tuple[str, ...]) -> dict[str, Raw]:
-    """The members without those that are null, each in lower case where only that is one of `names`.
-
-    The very dict given where there is nothing to change.
-    """
-    said = {}
-    for key, value in fields.items():
-        name = key if key in names or key.lower() not in names else key.lower()
-        if value != _NULL and (name == key or name not in fields):
-            said[name] = value
-    return fields if said.keys() == fields.keys() else said
 
 
 def _object(arguments: Raw) -> Raw:
@@ -212,26 +187,3 @@ def _object(arguments: Raw) -> Raw:
     if kind(inner) != OBJECT:
         raise ValueError(f"arguments are expected to be an object, this is {kind(inner)}")
     return inner
-
-
-_COMPLAINT: Final = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
-
-# msgspec's name of a type -> ours
-_WORDS: Final = {
-    "str": "a string",
-    "int": "an integer",
-    "float": "a number with a fraction",
-    "bool": "a boolean",
-    "array": "an array",
-    "object": "an object",
-}
-
-
-def _plain(error: msgspec.ValidationError) -> BadRequest:
-    """What is wrong, and where, without msgspec's names for types."""
-    reason, _, path = str(error).partition(" - at `$.")
-    found = _COMPLAINT.fullmatch(reason)
-    if found is not None:
-        wanted, got = (_WORDS.get(name.removesuffix(" | null"), name) for name in found.groups())
-        reason = f"{wanted} is expected, this is {got}"
-    return BadRequest(f"{path.rstrip('`')}: {reason}")

@@ -36,9 +36,9 @@ class NativeGenerates:
         self._server = server
         self._delivery = delivery
 
-    async def answer(self, request: ProxyRequest) -> Answer | None:
+    async def answer(self, request: ProxyRequest, body: bytes) -> Answer | None:
         """Answer a generate; a document is returned, a stream written and finished. Raises a ProxyError."""
-        asked = read_generate(request.take_body())
+        asked = read_generate(body)
         request.exchange.model = asked.model
         if asked.loads or asked.unloads:
             return await self._delivery.ready(asked, Shape.GENERATE)

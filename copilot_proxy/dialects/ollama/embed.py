@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 from attrs import frozen
 
-from .. import errors
-from .jsontext import ARRAY, STRING, items, joined, kind
-from .ollama_body import Named, read
+from ... import errors
+from ..jsontext import ARRAY, STRING, items, joined, kind
+from .body import Named, read
 
 _NULL: Final = msgspec.Raw(b"null")
 

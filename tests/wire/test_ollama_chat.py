@@ -13,7 +13,7 @@ from tests.unit.stream_writer import chunk as delta
 from tests.wire.attended import JSON, loaded, refusal, still
 from tests.wire.llama import LOADING, server
 from tests.wire.message import chunk as framed
-from tests.wire.native import HI, LAST, SDK, asks, chats, ends, finish, knows, lines, said, streams
+from tests.wire.ollama import HI, LAST, SDK, asks, chats, ends, finish, knows, lines, said, streams
 from tests.wire.pair import OpenWire, Wire
 
 THINKING = "{{ '<think>' if enable_thinking }}"

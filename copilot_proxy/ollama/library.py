@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from . import errors
-from .dialects.ollama_body import Named
-from .errors import Answer
-from .upstream.models import Listing
+from .. import errors
+from ..dialects.ollama.body import Named
+from ..errors import Answer
+from ..upstream.models import Listing
 
 STATUS: Final = {"cloud": {"disabled": True, "source": "config"}}
 

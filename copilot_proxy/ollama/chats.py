@@ -55,9 +55,9 @@ class NativeChats:
         self._delivery = delivery
         self._memory = memory
 
-    async def answer(self, request: ProxyRequest) -> Answer | None:
+    async def answer(self, request: ProxyRequest, body: bytes) -> Answer | None:
         """Answer a chat; a document is returned, a stream is written and finished. Raises a ProxyError."""
-        asked = read_chat(request.take_body())
+        asked = read_chat(body)
         request.exchange.model = asked.model
         if asked.loads or asked.unloads:
             return await self._delivery.ready(asked, Shape.CHAT)

@@ -12,7 +12,7 @@ from tests.wire.attended import JSON, refusal
 from tests.wire.llama import INFILLS, server
 from tests.wire.message import EVENTS_HEAD
 from tests.wire.message import chunk as framed
-from tests.wire.native import LAST, TIMINGS, asks, ends, knows, lines, streams
+from tests.wire.ollama import LAST, TIMINGS, asks, ends, knows, lines, streams
 from tests.wire.pair import OpenWire, Wire
 from tests.wire.peers import Client, UpstreamConnection
 

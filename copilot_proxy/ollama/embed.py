@@ -8,15 +8,15 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
 
-from . import errors
-from .cards import Card
-from .dialects import ollama_embed
-from .dialects.ollama_embed import Asked, Embedded
-from .door import ProxyRequest
-from .errors import Answer
-from .journal import Journal
-from .upstream.client import Upstream
-from .upstream.models import Models
+from .. import errors
+from ..cards import Card
+from ..dialects.ollama import embed
+from ..dialects.ollama.embed import Asked, Embedded
+from ..door import ProxyRequest
+from ..errors import Answer
+from ..journal import Journal
+from ..upstream.client import Upstream
+from ..upstream.models import Models
 
 _EMBEDDINGS: Final = b"/v1/embeddings"
 _TOKENIZE: Final = b"/tokenize"
@@ -39,7 +39,7 @@ class Embeddings:
     async def embed(self, request: ProxyRequest, body: bytes) -> Answer:
         """The answer of /api/embed, with times in nanoseconds. Raises InvalidJSON and ProxyErrors."""
         began = self._clock.seconds()
-        asked = ollama_embed.read_embed(body)
+        asked = embed.read_embed(body)
         request.exchange.model = asked.model
         if not asked.model:
             raise errors.UnknownModel("model '' not found")
@@ -48,7 +48,7 @@ class Embeddings:
         if asked.inputs:
             ready = self._clock.seconds()
             found = await self._embedded(card, asked)
-            answer["embeddings"] = [ollama_embed.shortened(row, asked.dimensions) for row in found.rows]
+            answer["embeddings"] = [embed.shortened(row, asked.dimensions) for row in found.rows]
             answer["total_duration"] = _nanoseconds(self._clock.seconds() - began)
             answer["load_duration"] = _nanoseconds(ready - began)
             answer["prompt_eval_count"] = found.tokens
@@ -56,7 +56,7 @@ class Embeddings:
 
     async def embeddings(self, request: ProxyRequest, body: bytes) -> Answer:
         """The answer of /api/embeddings, which embeds one text. Raises InvalidJSON and ProxyErrors."""
-        asked = ollama_embed.read_embeddings(body)
+        asked = embed.read_embeddings(body)
         request.exchange.model = asked.model
         card = (await self._models.listing()).find(asked.model, unknown=_UNKNOWN)
         rows = (await self._embedded(card, asked)).rows if asked.inputs else [msgspec.Raw(b"[]")]
@@ -67,13 +67,13 @@ class Embeddings:
         inputs = asked.inputs
         limit: int | None = None
         while True:
-            body = ollama_embed.request(card.id, inputs)
+            body = embed.request(card.id, inputs)
             status, told = await self._ask(_EMBEDDINGS, body)
             if status == 200:
-                return ollama_embed.embedded(told, len(inputs))
-            before, limit = limit, ollama_embed.most_tokens(told)
+                return embed.embedded(told, len(inputs))
+            before, limit = limit, embed.most_tokens(told)
             if limit is None or (before is not None and limit >= before):
-                raise self._refused(asked.model, status, ollama_embed.complaint(told))
+                raise self._refused(asked.model, status, embed.complaint(told))
             if not asked.truncate:
                 raise errors.BadRequest("the input length exceeds the context length")
             inputs = await self._cut(card, asked.inputs, min(limit, card.context_length or limit))
@@ -83,18 +83,18 @@ class Embeddings:
         marks = await self._tokens(card, msgspec.Raw(b'""'))
         cut: list[msgspec.Raw] = []
         for text in texts:
-            if not ollama_embed.may_exceed(text, limit):
+            if not embed.may_exceed(text, limit):
                 cut.append(text)
                 continue
-            tokens = ollama_embed.cut(await self._tokens(card, text), marks, limit)
+            tokens = embed.cut(await self._tokens(card, text), marks, limit)
             cut.append(msgspec.Raw(msgspec.json.encode(tokens)))
         return cut
 
     async def _tokens(self, card: Card, text: msgspec.Raw) -> list[int]:
-        status, told = await self._ask(_TOKENIZE, ollama_embed.to_tokenize(card.id, text))
+        status, told = await self._ask(_TOKENIZE, embed.to_tokenize(card.id, text))
         if status != 200:
-            raise errors.UpstreamRefusal(f"llama-server counts no tokens: {ollama_embed.complaint(told)}")
-        return ollama_embed.tokens(told)
+            raise errors.UpstreamRefusal(f"llama-server counts no tokens: {embed.complaint(told)}")
+        return embed.tokens(told)
 
     async def _ask(self, target: bytes, body: bytes) -> tuple[int, bytes]:
         """Upstream's status and its whole answer; raises an UpstreamError. Cancelling ends the request."""
@@ -105,7 +105,7 @@ class Embeddings:
     def _refused(self, model: str, status: int, complaint: str) -> errors.ProxyError:
         """The error for what upstream says in place of embeddings."""
         there = self._upstream.shown
-        if status == 501 or complaint.startswith(ollama_embed.WITHOUT):
+        if status == 501 or complaint.startswith(embed.WITHOUT):
             return errors.NotOffered(
                 f'"{model}" gives no embeddings: start llama-server with --embeddings --pooling mean'
             )

@@ -1,4 +1,4 @@
-"""Which path of Ollama's API goes where, but for /api/chat and /api/generate, which may be OpenAI's?"""
+"""Which path of Ollama's API goes where?"""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Any, Final
 
 import msgspec
 
-from . import errors, library, names
-from .dialects import listing
-from .dialects.choose import SHARED
-from .dialects.ollama_body import Named, read
-from .door import ProxyRequest
+from .. import errors, names
+from ..dialects import listing
+from ..dialects.ollama.body import Named, read
+from ..door import ProxyRequest
+from ..errors import Answer
+from ..upstream.models import Models
+from . import library
+from .chats import NativeChats
 from .embed import Embeddings
-from .errors import Answer
-from .upstream.models import Models
+from .generates import NativeGenerates
 
 _PLAIN: Final = b"text/plain"
 _IN_ORDER: Final = (b"HEAD", b"GET", b"POST", b"DELETE")
 
-Handler = Callable[["Ollama", ProxyRequest], Awaitable[Answer]]
+Handler = Callable[["Ollama", ProxyRequest], Awaitable[Answer | None]]
 
 
 def _json(document: Any) -> Answer:
@@ -27,10 +29,8 @@ def _json(document: Any) -> Answer:
 
 
 def _body(request: ProxyRequest) -> bytes:
-    """The body; raises EncodedBody."""
-    if request.getHeader(b"content-encoding") not in (None, b"identity"):
-        raise errors.EncodedBody("the body is compressed: send it as it is, without Content-Encoding")
-    return request.body
+    """The body, minified, empty where there is none; raises InvalidJSON and EncodedBody."""
+    return request.json() if request.body.strip() else b""
 
 
 def _always(answer: Callable[[], Answer]) -> Handler:
@@ -57,21 +57,34 @@ def _about_models(answer: Callable[[Any, Any], Answer], what: type[msgspec.Struc
 class Ollama:
     """Ollama's API over the models of llama-server."""
 
-    def __init__(self, models: Models, embeddings: Embeddings) -> None:
+    def __init__(
+        self, models: Models, embeddings: Embeddings, chats: NativeChats, generates: NativeGenerates
+    ) -> None:
         self.models = models
         self.embeddings = embeddings
+        self.chats = chats
+        self.generates = generates
 
-    async def answer(self, request: ProxyRequest) -> Answer:
-        """The answer to any request below /api/; raises InvalidJSON and ProxyErrors."""
+    async def answer(self, request: ProxyRequest) -> Answer | None:
+        """The answer to any request below /api/, None where it is written already.
+
+        Raises InvalidJSON and ProxyErrors.
+        """
         path: bytes = request.path
         methods = TABLE.get(path) or TABLE.get(path[: path.rfind(b"/") + 1] + b"*") or {}
         if request.method in methods:
             return await methods[request.method](self, request)
-        allowed = (b"POST",) if path in SHARED else [method for method in _IN_ORDER if method in methods]
+        allowed = [method for method in _IN_ORDER if method in methods]
         if not allowed:
             return Answer(404, b"404 page not found", _PLAIN)
         request.setHeader(b"Allow", b", ".join(allowed))
         return Answer(405, b"405 method not allowed", _PLAIN)
+
+    async def chat(self, request: ProxyRequest) -> Answer | None:
+        return await self.chats.answer(request, _body(request))
+
+    async def generate(self, request: ProxyRequest) -> Answer | None:
+        return await self.generates.answer(request, _body(request))
 
     async def tags(self, request: ProxyRequest) -> Answer:
         return _json(listing.tags((await self.models.listing()).cards))
@@ -110,6 +123,8 @@ TABLE: Final[Mapping[bytes, Mapping[bytes, Handler]]] = {
     b"/api/tags": {b"GET": Ollama.tags, b"HEAD": Ollama.tags},
     b"/api/ps": {b"GET": Ollama.ps},
     b"/api/show": {b"POST": Ollama.show},
+    b"/api/chat": {b"POST": Ollama.chat},
+    b"/api/generate": {b"POST": Ollama.generate},
     b"/api/embed": {b"POST": Ollama.embed},
     b"/api/embeddings": {b"POST": Ollama.embed_one},
     b"/api/pull": {b"POST": _about_models(library.pull, library.Pulled)},
