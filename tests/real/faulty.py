@@ -92,7 +92,7 @@ class Connection(socketserver.BaseRequestHandler):
 
     def _answers(self, method: bytes, target: str) -> None:
         documents = {**server("tiny"), "/health": {"status": "ok"}}
-        is_chat = method == b"POST"
+        is_chat = method == b"POST" and target.endswith("/chat/completions")
         self.server.chats += is_chat
         if self.server.loading and (is_chat or target == "/health"):
             self.request.sendall(error_answer(503, LOADING))

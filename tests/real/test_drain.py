@@ -120,7 +120,7 @@ def test_a_client_that_reads_nothing(start_proxy: StartProxy, llama: Server) -> 
     until_free(llama)
     server = start_proxy(llama.url, "--stall-timeout", "1")
     body = json.dumps({**ENDLESS, "logprobs": True, "top_logprobs": 20}).encode()  # some KiB for each token
-    head = f"POST {PATH} HTTP/1.1\r\nHost: proxy\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", server.port))
