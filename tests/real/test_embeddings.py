@@ -1,13 +1,17 @@
 """A real llama.cpp embeds, and Ollama's clients read it."""
 
+import json
 import math
+import subprocess
 from collections.abc import Iterator
 
 import pytest
+from ollama import Client
+from openai import OpenAI
 
 from tests.real.client import ask
 from tests.real.conftest import StartProxy
-from tests.real.processes import Server, llama_server, proxy
+from tests.real.processes import DEADLINE, ROOT, Server, llama_server, proxy
 
 DIMENSIONS = 128  # of the demo model
 BATCH = 512  # tokens that llama.cpp takes of one text by default
@@ -37,6 +41,31 @@ def test_embed(embedding: Server) -> None:
         assert length(numbers) == pytest.approx(1, abs=1e-4)
     assert answer.json["total_duration"] >= answer.json["load_duration"] >= 1
     assert answer.json["prompt_eval_count"] > 3
+
+
+def test_published_clients(embedding: Server) -> None:
+    """Ollama's clients for Python and JavaScript and OpenAI's read the same embeddings."""
+    texts = ["hello", "good bye"]
+    with Client(embedding.url, timeout=DEADLINE) as ollama:
+        answer = ollama.embed("tiny", texts)
+        assert (answer.prompt_eval_count or 0) > 0
+        found = [list(numbers) for numbers in answer.embeddings]
+        older = list(ollama.embeddings("tiny", "hello").embedding)
+    done = subprocess.run(
+        ["node", ROOT / "tests/js/embed.js", embedding.url],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    javascript = json.loads(done.stdout)
+    with OpenAI(base_url=f"{embedding.url}/v1", api_key="none", timeout=DEADLINE) as openai:
+        data = openai.embeddings.create(model="tiny", input=texts).data
+    for others in (javascript["embed"]["embeddings"], [each.embedding for each in data]):
+        for ours, theirs in zip(found, others, strict=True):
+            assert theirs == pytest.approx(ours, abs=1e-4)
+    for one in (older, javascript["older"]["embedding"]):
+        assert one == pytest.approx(found[0], abs=1e-4)
 
 
 def test_dimensions(embedding: Server) -> None:
