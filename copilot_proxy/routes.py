@@ -133,9 +133,7 @@ class Routes:
     @app.route("/api/generate", methods=["POST"])
     @_answering
     async def either(self, request: ProxyRequest) -> Answer | None:
-        known = self._api_dialect or choose.by_headers(
-            request.getHeader(b"accept") or b"", request.user_agent
-        )
+        known = self._api_dialect or choose.by_headers(request.getAllHeaders())
         request.dialect = known or Dialect.OPENAI
         if known is None:
             request.body = request.json()

@@ -21,9 +21,18 @@ _KEYS: Final = frozenset(
 _MESSAGE_KEYS: Final = frozenset({"images", "thinking", "tool_name"})
 
 
-def by_headers(accept: bytes, user_agent: bytes) -> Dialect | None:
-    """What the headers tell by themselves; None where they tell nothing."""
-    if b"application/x-ndjson" in accept.lower() or user_agent.startswith(_SDKS):
+# Open WebUI, which may write a chat that has nothing of Ollama's, and tells its users in fields of its own
+# (ENABLE_FORWARD_USER_INFO_HEADERS)
+_OPEN_WEBUI: Final = b"x-openwebui-"
+
+
+def by_headers(fields: Mapping[bytes, bytes]) -> Dialect | None:
+    """What the header fields, by their names in lower case, tell by themselves; None: nothing."""
+    if (
+        b"application/x-ndjson" in fields.get(b"accept", b"").lower()
+        or fields.get(b"user-agent", b"").startswith(_SDKS)
+        or any(name.startswith(_OPEN_WEBUI) for name in fields)
+    ):
         return Dialect.OLLAMA
     return None
 

@@ -30,7 +30,12 @@ def body(**fields: Any) -> Dialect:
 )
 def test_headers_of_ollamas_clients(accept: bytes, user_agent: bytes) -> None:
     """NDJSON is Ollama's alone, and its own clients say who they are."""
-    assert by_headers(accept, user_agent) is Dialect.OLLAMA
+    assert by_headers({b"accept": accept, b"user-agent": user_agent}) is Dialect.OLLAMA
+
+
+def test_headers_of_open_webui() -> None:
+    """Open WebUI is known by the fields in which it names its user."""
+    assert by_headers({b"content-type": b"application/json", b"x-openwebui-chat-id": b"1"}) is Dialect.OLLAMA
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def test_headers_of_ollamas_clients(accept: bytes, user_agent: bytes) -> None:
 )
 def test_headers_that_tell_nothing(accept: bytes, user_agent: bytes) -> None:
     """Any other headers leave it to the body."""
-    assert by_headers(accept, user_agent) is None
+    assert by_headers({b"accept": accept, b"user-agent": user_agent, b"x-open": b"1"}) is None
 
 
 @pytest.mark.parametrize(
