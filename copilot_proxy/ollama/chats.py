@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from ..cards import Card
 from ..dialects.ollama import chat
 from ..dialects.ollama.requests import ChatRequest, read_chat, thinking
 from ..door import ProxyRequest
@@ -47,6 +49,15 @@ def _share_that_fits(refusal: bytes) -> float | None:
     return error.n_ctx / max(1, error.n_prompt_tokens)
 
 
+def _check(asked: ChatRequest, card: Card) -> None:
+    """Return where the model can do what is asked of it; raises BadRequest."""
+    demand_text(card, asked.model, "chat")
+    if asked.tools:
+        demand(card, "tools", asked.model)
+    if thinking(asked.think):
+        demand(card, "thinking", asked.model)
+
+
 class NativeChats:
     """Answers /api/chat; `memory` keeps what the model thought before it called a tool."""
 
@@ -66,13 +77,8 @@ class NativeChats:
 
     async def _answered(self, request: ProxyRequest, asked: ChatRequest, reading: Lines | Whole) -> Answered:
         server = self._server
-        card = await server.card(asked.model)
+        card = await server.able(asked.model, partial(_check, asked))
         reading.loaded = self._delivery.now()
-        demand_text(card, asked.model, "chat")
-        if asked.tools:
-            demand(card, "tools", asked.model)
-        if thinking(asked.think):
-            demand(card, "thinking", asked.model)
         body = chat.body(
             asked,
             model=card.id,

@@ -7,8 +7,10 @@ first and sent as a completion.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
+from ..cards import Card
 from ..dialects.ollama import generate
 from ..dialects.ollama.requests import GenerateRequest, read_generate, thinking
 from ..door import ProxyRequest
@@ -47,6 +49,15 @@ class NativeGenerates:
         return await self._delivery.deliver(request, reading, one.answered(), one.context)
 
 
+def _check(asked: GenerateRequest, card: Card) -> None:
+    """Return where the model can do what is asked of it; raises BadRequest."""
+    demand_text(card, asked.model, "generate")
+    if thinking(asked.think):
+        demand(card, "thinking", asked.model)
+    if asked.suffix and not asked.raw:
+        demand(card, "insert", asked.model)
+
+
 class _Generate:
     """One generate on its way."""
 
@@ -69,16 +80,12 @@ class _Generate:
     async def answered(self) -> Answered:
         """llama-server's answer, a stream; raises a ProxyError."""
         server, request, asked = self._server, self._request, self._asked
-        self._card = card = await server.card(asked.model)
+        self._card = card = await server.able(asked.model, partial(_check, asked))
         self._reading.loaded = self._delivery.now()
-        demand_text(card, asked.model, "generate")
-        if thinking(asked.think):
-            demand(card, "thinking", asked.model)
         context_length = card.context_length
         if asked.raw:
             return await self._completed(asked.prompt)
         if asked.suffix:
-            demand(card, "insert", asked.model)
             self._prompt = asked.prompt
             body = generate.infill_body(asked, model=card.id, context_length=context_length)
             return await server.streams(await server.completed(request, _INFILL, body))

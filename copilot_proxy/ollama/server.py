@@ -43,6 +43,19 @@ class Server:
                 await self._loading.wait(deadline)
         return known
 
+    async def able(self, name: str, check: Callable[[Card], None]) -> Card:
+        """The card of a model of which `check` raises nothing; raises what it raises, and what `card` does.
+
+        Before a model is said to be unable, llama-server is asked again: it may have been started anew.
+        """
+        card = await self.card(name)
+        try:
+            check(card)
+        except errors.BadRequest:
+            card = (await self._models.listing()).find(name)
+            check(card)
+        return card
+
     async def chatted(self, request: ProxyRequest, target: bytes, card: Card, body: bytes) -> Answered:
         """The answer to a chat, cured of what llama-server complains about; raises an UpstreamError."""
         return await self._chats.answered(partial(self._ask, request, target), target, card.id, body)

@@ -12,42 +12,19 @@ from typing import Any, Final, cast
 
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
-from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from .. import errors
 from ..headers import VIA
-from . import whole
+from . import failures, whole
 from .agent import ENCODING, Body, Connections, Plain, Target
 
 IDLE_CONNECTIONS: Final = 4
 IDLE_SECONDS: Final = 4
-
-_WRAPPERS = (ResponseNeverReceived, ResponseFailed, RequestTransmissionFailed)
-
-
-def _causes(failed: BaseException) -> list[BaseException]:
-    """The error and what twisted.web wraps in it as lists of failures, innermost last."""
-    causes = [failed]
-    for wrapper in causes:
-        if isinstance(wrapper, _WRAPPERS):
-            causes.extend(reason.value for reason in wrapper.reasons)
-    return causes
-
-
-def _is_tls(cause: BaseException) -> bool:
-    """pyOpenSSL's and service_identity's errors, by their modules: neither is imported for plain HTTP."""
-    return type(cause).__module__.partition(".")[0] in ("OpenSSL", "service_identity")
 
 
 class _NoCookies(IndexableCookieJar):
@@ -125,7 +102,9 @@ class Upstream:
         try:
             response = cast(IResponse, await asked)
         except Exception as e:
-            raise (self.lost() if self._stopped else self._named(e)) from None
+            raise (
+                self.lost() if self._stopped else failures.named(e, self.shown, self._connect_timeout)
+            ) from None
         finally:
             self._asked.discard(asked)
         producer.release()
@@ -203,51 +182,4 @@ class Upstream:
         raise errors.UpstreamSlow(
             f"{self.shown} was asked for {target.decode('ascii')} and did not answer in {seconds:g} s: is it "
             "a llama-server?"
-        )
-
-    def _named(self, failed: Exception) -> BaseException:
-        """The error that tells the user what to do in place of Twisted's; any other stays what it is."""
-        causes = _causes(failed)
-        for cause in reversed(causes):
-            for kind, make in self._names():
-                if isinstance(cause, kind):
-                    return cast(BaseException, make(cause))
-            if _is_tls(cause):
-                return errors.UpstreamTLS(f"the TLS handshake with {self.shown} failed: {cause}")
-            if isinstance(cause, CancelledError | errors.ProxyError):
-                return cause
-        if not isinstance(failed, (*_WRAPPERS, OSError)):
-            return failed  # a defect of ours
-        detail = "; ".join(filter(None, (str(cause) for cause in causes[1:]))) or str(failed)
-        return errors.UpstreamError(f"llama-server at {self.shown} sent no answer that makes sense: {detail}")
-
-    def _names(self) -> tuple[tuple[Any, Any], ...]:
-        """Failure -> error, in the order in which they are looked for."""
-        there = self.shown
-        return (
-            (
-                (error.ConnectionRefusedError, error.BadFileError, FileNotFoundError),
-                lambda _: errors.UpstreamRefused(f"llama-server does not answer on {there}: is it running?"),
-            ),
-            (
-                (error.DNSLookupError, error.UnknownHostError),
-                lambda _: errors.UpstreamUnknown(f"the host of {there} has no address: is the name right?"),
-            ),
-            (
-                (error.TimeoutError, error.TCPTimedOutError, error.ConnectingCancelledError),
-                lambda _: errors.UpstreamSlow(
-                    f"no connection to {there} in {self._connect_timeout:g} s: is the machine up, and the "
-                    "port open? --connect-timeout sets how long to wait"
-                ),
-            ),
-            (
-                (error.ConnectionDone, error.ConnectionLost),
-                lambda _: errors.UpstreamLost(
-                    f"llama-server at {there} closed the connection without an answer: its log may tell why"
-                ),
-            ),
-            (
-                error.ConnectError,
-                lambda cause: errors.UpstreamRefused(f"llama-server cannot be reached on {there}: {cause}"),
-            ),
         )

@@ -288,6 +288,21 @@ def test_a_model_without_tools(open_wire: OpenWire) -> None:
     client.leaves()
 
 
+def test_a_model_that_has_learnt(wire: Wire) -> None:
+    """A llama-server that was started anew is asked again before it is said that its model cannot think."""
+    wire.passes(3)
+    client = asks(wire, "/api/chat", messages=HI, think=True)
+    for target, told in server("tiny", chat_template=THINKING).items():
+        (upstream,) = wire.asked
+        assert upstream.request.target.decode() == target
+        upstream.tells(told)
+    while wire.asked[0].request.target != b"/v1/chat/completions":
+        wire.asked[0].tells({}, 404)
+    streams(wire.asked[0], text("Yes."))
+    ends(wire.asked[0])
+    assert said(client) == "Yes."
+
+
 @pytest.mark.parametrize("body", [b"", b" \n"])
 def test_no_body(body: bytes, wire: Wire) -> None:
     """An empty body is named as such."""
