@@ -20,6 +20,12 @@ def endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     except Exception as e:  # each of Twisted's endpoint parsers raises errors of its own
         if text.startswith("systemd:") and isinstance(e, LookupError):
             raise ValueError(f"{text!r}: systemd passed no such socket: start it by a .socket unit") from None
+        if text.startswith("ssl:"):
+            raise ValueError(
+                f"{text!r} cannot be used: {e}; give ssl:PORT:privateKey=KEY.pem:certKey=CERTIFICATE.pem"
+            ) from None
+        if isinstance(e, TypeError):  # in words about the arguments of Twisted's functions
+            e = ValueError("it has too few parts, or too many")
         raise ValueError(f"{text!r} is no Twisted endpoint such as tcp:11434: {e}") from None
     if isinstance(described, AdoptedStreamServerEndpoint):
         _check(described, text)

@@ -130,10 +130,10 @@ def shown(address: Any, scheme: str = "http") -> str:
 
 def vs_code_hint(address: Any, scheme: str = "http") -> str:
     """What to do in VS Code for the models to appear (as of 1.139)."""
-    url = "of the server before this socket"
+    url = "the URL of the server before this socket"
     if getattr(address, "port", None):
         url = shown(address, scheme).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//127.0.0.1:")
-    return f'run "Chat: Manage Language Models", choose Add Models, then Ollama, and give the URL {url}'
+    return f'install the extension Ollama.ollama; its "ollama.endpoint" is {url}'
 
 
 def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -> Proxy:

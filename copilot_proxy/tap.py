@@ -40,6 +40,11 @@ _ABOUT = dedent(
 
         twist copilot-proxy --upstream demo:
 
+    On another port than Ollama's, or open to the network for those who have a key of the file's:
+
+        LISTEN_PORT=11500 twist copilot-proxy
+        twist copilot-proxy --port tcp:11434 --api-key-file keys.txt
+
     Each option is also an environment variable, named in brackets; the option wins."""
 )
 

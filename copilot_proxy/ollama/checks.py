@@ -16,8 +16,11 @@ _WORDS: Final = {
 
 
 def demand(card: Card, capability: str, model: str) -> None:
-    """Return where the model has the capability; raises BadRequest. `model` is its name as asked for."""
-    if capability not in card.capabilities:
+    """Return where the model has the capability; raises BadRequest. `model` is its name as asked for.
+
+    What a router's model can do shows once it is loaded, which is what the request makes the router do.
+    """
+    if card.loaded and capability not in card.capabilities:
         full = model if ":" in model else f"{model}:latest"
         raise BadRequest(_WORDS[capability].format(model=model, full=full))
 

@@ -49,7 +49,7 @@ def connection(server: Server, identity: Identity) -> HTTPSConnection:
 def test_what_is_announced(secure: Server) -> None:
     """The address that is printed, and the one for VS Code, is one of https."""
     assert secure.url.startswith("https://127.0.0.1:")
-    secure.expect(f"VS Code: .* give the URL {secure.url}\n")
+    secure.expect(f"VS Code: .* is {secure.url}\n")
 
 
 def test_streams(secure: Server, running: Server, identity: Identity) -> None:

@@ -44,6 +44,16 @@ def test_passed_socket(text: str, family: socket.AddressFamily) -> None:
     os.fstat(endpoint.fileno)
 
 
+@pytest.mark.parametrize("text", ["ssl:8443", "ssl:8443:privateKey=/no/such/key.pem"])
+def test_tls_without_its_files(text: str) -> None:
+    """What is missing for TLS is told, and how it is given."""
+    with pytest.raises(
+        ValueError, match=r"No such file.*; give ssl:PORT:privateKey=.*:certKey="
+    ) as complaint:
+        activation.endpoint(MemoryReactorClock(), text)
+    assert text in str(complaint.value)
+
+
 @pytest.mark.usefixtures("passed")
 @pytest.mark.parametrize(
     ("text", "told"),

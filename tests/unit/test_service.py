@@ -136,6 +136,7 @@ def test_port_that_is_no_endpoint(capsys: pytest.CaptureFixture[str], port: str)
     err = capsys.readouterr().err
     assert err.startswith(f"copilot-proxy: --port: {port!r} is no Twisted endpoint")
     assert err.count("\n") == 1
+    assert "_parse" not in err, "Twisted's functions say nothing to who starts the proxy"
 
 
 def test_make_service() -> None:

@@ -11,7 +11,7 @@ from twisted.internet import error
 from tests.unit.stream_writer import call, text
 from tests.unit.stream_writer import chunk as delta
 from tests.wire.attended import JSON, loaded, refusal, still
-from tests.wire.llama import LOADING, server
+from tests.wire.llama import LOADING, entry, server
 from tests.wire.message import chunk as framed
 from tests.wire.ollama import HI, LAST, SDK, asks, chats, ends, finish, knows, lines, said, streams
 from tests.wire.pair import OpenWire, Wire
@@ -275,6 +275,16 @@ def test_what_is_wrong_with_a_request(members: dict[str, Any], status: int, mess
     client = asks(wire, "/api/chat", **{"messages": HI, **members})
     wire.serves(server("tiny"))
     assert (client.answer.status, client.answer.json) == (status, {"error": message})
+
+
+def test_a_model_that_a_router_has_not_loaded(open_wire: OpenWire) -> None:
+    """Nobody knows yet whether it thinks: the request goes to the router, which loads the model for it."""
+    wire = open_wire(models=None)
+    knows(wire, {"/v1/models": {"data": [entry("tiny", status={"value": "unloaded"}, meta=None)]}})
+    client, upstream = chats(wire, think=True)
+    asked = upstream.request.json
+    assert (asked["model"], asked["chat_template_kwargs"]) == ("tiny", {"enable_thinking": True})
+    client.leaves()
 
 
 def test_a_model_without_tools(open_wire: OpenWire) -> None:
