@@ -1,6 +1,6 @@
 """How does the VS Code extension `Ollama.ollama` find a model, ask it, and read the answer?
 
-Written from shared/contracts/copilot.md, section 2. What would break the extension raises here.
+Written from its sources (provider.ts, convert.ts, chatFetch.ts). What would break the extension raises here.
 """
 
 from __future__ import annotations

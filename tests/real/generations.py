@@ -1,6 +1,6 @@
 """How does each generation of VS Code's Copilot find a model, ask it, and go on after its answer?
 
-Written from shared/contracts/copilot.md: requests in the order, with the headers, keys and bodies of the
+Written from the sources of each: requests in the order, with the headers, keys and bodies of the
 client; what it reads of a listing is read here as strictly, so that what would break it raises.
 """
 
