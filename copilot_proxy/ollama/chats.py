@@ -80,6 +80,7 @@ class NativeChats:
             asked,
             model=card.id,
             thinks="thinking" in card.capabilities,
+            template=card.template,
             context_length=card.context_length,
             reasoning=self._memory.recall,
         )

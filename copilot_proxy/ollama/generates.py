@@ -81,8 +81,13 @@ class _Generate:
             self._prompt = asked.prompt
             body = generate.infill_body(asked, model=card.id, context_length=context_length)
             return await server.streams(await server.completed(request, _INFILL, body))
-        thinks = "thinking" in card.capabilities
-        self._chat = generate.chat_body(asked, model=card.id, thinks=thinks, context_length=context_length)
+        self._chat = generate.chat_body(
+            asked,
+            model=card.id,
+            thinks="thinking" in card.capabilities,
+            template=card.template,
+            context_length=context_length,
+        )
         if not asked.context:
             return await server.streams(await server.chatted(request, chats.TARGET, card, self._chat))
         self._prompt = await server.rendered(request, self._chat)
