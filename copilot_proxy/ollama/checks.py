@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .. import names
 from ..cards import Card
 from ..errors import BadRequest
 
@@ -18,8 +19,7 @@ _WORDS: Final = {
 def demand(card: Card, capability: str, model: str) -> None:
     """Return where the model has the capability; raises BadRequest. `model` is its name as asked for."""
     if capability not in card.capabilities:
-        full = model if ":" in model else f"{model}:latest"
-        raise BadRequest(_WORDS[capability].format(model=model, full=full))
+        raise BadRequest(_WORDS[capability].format(model=model, full=names.shown(model)))
 
 
 def demand_text(card: Card, model: str, what: str) -> None:
