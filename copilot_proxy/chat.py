@@ -100,14 +100,14 @@ class Chats:
         `changes` is what was rewritten in the body so far, for --verbose.
         """
         body, known = self._repairs.apply_known(model, body)
-        self._journal.sent(target, body, (*changes, *known))
-        answered = await self.loaded(ask, target, body)
+        answered = await self.loaded(ask, target, body, (*changes, *known))
         if answered.body is None and _is_complaint(answered.response):
             answered = await self._cured(ask, target, model, body, answered.response)
         return answered
 
-    async def loaded(self, ask: Ask, target: bytes, body: bytes) -> Answered:
+    async def loaded(self, ask: Ask, target: bytes, body: bytes, changes: tuple[str, ...] = ()) -> Answered:
         """Upstream's answer once it has loaded its model; raises UpstreamLoading where that is too late."""
+        self._journal.sent(target, body, changes)
         deadline = self._loading.deadline()
         while True:
             response = await ask(body)

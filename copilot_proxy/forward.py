@@ -108,6 +108,9 @@ class Forward:
             # Copilot without a key sends `Bearer` and nothing more, which llama-server would refuse
             if (headers.getRawHeaders(name) or [b""])[0].strip().lower() in (b"", b"bearer"):
                 headers.removeHeader(name)
+        if body[:1] == b"{" and b"json" not in (headers.getRawHeaders(b"content-type") or [b""])[0].lower():
+            # curl -d calls everything a form, and llama-server takes no form of more than 1 MiB (b11549)
+            headers.setRawHeaders(b"content-type", [b"application/json"])
         if request.path in _STREAMED:
             headers.removeHeader(b"accept-encoding")
         response = await self._upstream.send(request.method, target, headers, body)

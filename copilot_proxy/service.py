@@ -166,7 +166,7 @@ def compose(reactor: Any, endpoint: IStreamServerEndpoint, settings: Settings) -
     delivery = Delivery(server, journal, reactor, upstream.lost)
     ollama = Ollama(
         models,
-        Embeddings(upstream, models, journal, reactor),
+        Embeddings(server, reactor),
         NativeChats(server, delivery, Memory()),
         NativeGenerates(server, delivery),
     )

@@ -16,8 +16,11 @@ _SDKS: Final = (b"ollama-python/", b"ollama-js/", b"ollama/")
 
 # Keys of /api/chat and /api/generate that OpenAI's API does not have (Ollama's api/types.go)
 _KEYS: Final = frozenset(
-    {"options", "keep_alive", "think", "format", "template", "raw", "context", "system", "images"}
-)
+    {
+        "options", "keep_alive", "think", "format", "template", "raw", "context", "system", "images",
+        "truncate", "shift", "_debug_render_only",
+    }
+)  # fmt: skip
 _MESSAGE_KEYS: Final = frozenset({"images", "thinking", "tool_name"})
 
 

@@ -29,8 +29,13 @@ def _json(document: Any) -> Answer:
 
 
 def _body(request: ProxyRequest) -> bytes:
-    """The body, minified, empty where there is none; raises InvalidJSON and EncodedBody."""
-    return request.json() if request.body.strip() else b""
+    """The body, minified, empty where there is none; raises InvalidJSON and EncodedBody.
+
+    The request itself holds it no more: hundreds of streams should not hold their prompts.
+    """
+    body = request.json() if request.body.strip() else b""
+    request.take_body()
+    return body
 
 
 def _always(answer: Callable[[], Answer]) -> Handler:

@@ -69,11 +69,14 @@ class NativeChats:
     async def answer(self, request: ProxyRequest, body: bytes) -> Answer | None:
         """Answer a chat; a document is returned, a stream is written and finished. Raises a ProxyError."""
         asked = read_chat(body)
+        del body
         request.exchange.model = asked.model
         if asked.loads or asked.unloads:
             return await self._delivery.ready(asked, Shape.CHAT)
         reading = self._delivery.reading(request, asked, Shape.CHAT, self._memory.remember)
-        return await self._delivery.deliver(request, reading, self._answered(request, asked, reading))
+        answer = self._answered(request, asked, reading)
+        del asked  # the messages, which nobody needs any more when llama-server has begun its answer
+        return await self._delivery.deliver(request, reading, answer)
 
     async def _answered(self, request: ProxyRequest, asked: ChatRequest, reading: Lines | Whole) -> Answered:
         server = self._server
@@ -83,6 +86,7 @@ class NativeChats:
             asked,
             model=card.id,
             thinks="thinking" in card.capabilities,
+            template=card.template,
             context_length=card.context_length,
             reasoning=self._memory.recall,
         )

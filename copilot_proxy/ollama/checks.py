@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .. import names
 from ..cards import Card
 from ..errors import BadRequest
 
@@ -21,8 +22,7 @@ def demand(card: Card, capability: str, model: str) -> None:
     What a router's model can do shows once it is loaded, which is what the request makes the router do.
     """
     if card.loaded and capability not in card.capabilities:
-        full = model if ":" in model else f"{model}:latest"
-        raise BadRequest(_WORDS[capability].format(model=model, full=full))
+        raise BadRequest(_WORDS[capability].format(model=model, full=names.shown(model)))
 
 
 def demand_text(card: Card, model: str, what: str) -> None:

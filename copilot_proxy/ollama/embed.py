@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http_headers import Headers
 
 from .. import errors
 from ..cards import Card
@@ -14,13 +13,10 @@ from ..dialects.ollama import embed
 from ..dialects.ollama.embed import Asked, Embedded
 from ..door import ProxyRequest
 from ..errors import Answer
-from ..journal import Journal
-from ..upstream.client import Upstream
-from ..upstream.models import Models
+from .server import Server
 
 _EMBEDDINGS: Final = b"/v1/embeddings"
 _TOKENIZE: Final = b"/tokenize"
-_JSON: Final = Headers({b"content-type": [b"application/json"]})
 _UNKNOWN: Final = 'model "{}" not found, try pulling it first'
 
 # Bytes. A thousand texts in 4096 numbers of some twenty characters are 80 MiB.
@@ -28,12 +24,10 @@ _LARGEST: Final = 256 * 1024 * 1024
 
 
 class Embeddings:
-    """Answers requests for embeddings by `upstream`: one request there for all texts of one here."""
+    """Answers requests for embeddings by `server`: one request there for all texts of one here."""
 
-    def __init__(self, upstream: Upstream, models: Models, journal: Journal, clock: IReactorTime) -> None:
-        self._upstream = upstream
-        self._models = models
-        self._journal = journal
+    def __init__(self, server: Server, clock: IReactorTime) -> None:
+        self._server = server
         self._clock = clock
 
     async def embed(self, request: ProxyRequest, body: bytes) -> Answer:
@@ -43,11 +37,11 @@ class Embeddings:
         request.exchange.model = asked.model
         if not asked.model:
             raise errors.UnknownModel("model '' not found")
-        card = (await self._models.listing()).find(asked.model, unknown=_UNKNOWN)
+        card = await self._server.card(asked.model, _UNKNOWN)
         answer: dict[str, Any] = {"model": asked.model, "embeddings": []}
         if asked.inputs:
             ready = self._clock.seconds()
-            found = await self._embedded(card, asked)
+            found = await self._embedded(request, card, asked)
             answer["embeddings"] = [embed.shortened(row, asked.dimensions) for row in found.rows]
             answer["total_duration"] = _nanoseconds(self._clock.seconds() - began)
             answer["load_duration"] = _nanoseconds(ready - began)
@@ -58,17 +52,17 @@ class Embeddings:
         """The answer of /api/embeddings, which embeds one text. Raises InvalidJSON and ProxyErrors."""
         asked = embed.read_embeddings(body)
         request.exchange.model = asked.model
-        card = (await self._models.listing()).find(asked.model, unknown=_UNKNOWN)
-        rows = (await self._embedded(card, asked)).rows if asked.inputs else [msgspec.Raw(b"[]")]
+        card = await self._server.card(asked.model, _UNKNOWN)
+        rows = (await self._embedded(request, card, asked)).rows if asked.inputs else [msgspec.Raw(b"[]")]
         return Answer(200, msgspec.json.encode({"embedding": rows[0]}))
 
-    async def _embedded(self, card: Card, asked: Asked) -> Embedded:
+    async def _embedded(self, request: ProxyRequest, card: Card, asked: Asked) -> Embedded:
         """The embeddings of all inputs, cut to what llama-server takes where they may be."""
         inputs = asked.inputs
         limit: int | None = None
         while True:
             body = embed.request(card.id, inputs)
-            status, told = await self._ask(_EMBEDDINGS, body)
+            status, told = await self._ask(request, _EMBEDDINGS, body)
             if status == 200:
                 return embed.embedded(told, len(inputs))
             before, limit = limit, embed.most_tokens(told)
@@ -76,41 +70,41 @@ class Embeddings:
                 raise self._refused(asked.model, status, embed.complaint(told))
             if not asked.truncate:
                 raise errors.BadRequest("the input length exceeds the context length")
-            inputs = await self._cut(card, asked.inputs, min(limit, card.context_length or limit))
+            inputs = await self._cut(request, card, asked.inputs, min(limit, card.context_length or limit))
 
-    async def _cut(self, card: Card, texts: list[msgspec.Raw], limit: int) -> list[msgspec.Raw]:
+    async def _cut(
+        self, request: ProxyRequest, card: Card, texts: list[msgspec.Raw], limit: int
+    ) -> list[msgspec.Raw]:
         """The texts, and in place of each one that is too long the tokens that there is room for."""
-        marks = await self._tokens(card, msgspec.Raw(b'""'))
+        marks = await self._tokens(request, card, msgspec.Raw(b'""'))
         cut: list[msgspec.Raw] = []
         for text in texts:
             if not embed.may_exceed(text, limit):
                 cut.append(text)
                 continue
-            tokens = embed.cut(await self._tokens(card, text), marks, limit)
+            tokens = embed.cut(await self._tokens(request, card, text), marks, limit)
             cut.append(msgspec.Raw(msgspec.json.encode(tokens)))
         return cut
 
-    async def _tokens(self, card: Card, text: msgspec.Raw) -> list[int]:
-        status, told = await self._ask(_TOKENIZE, embed.to_tokenize(card.id, text))
+    async def _tokens(self, request: ProxyRequest, card: Card, text: msgspec.Raw) -> list[int]:
+        status, told = await self._ask(request, _TOKENIZE, embed.to_tokenize(card.id, text))
         if status != 200:
             raise errors.UpstreamRefusal(f"llama-server counts no tokens: {embed.complaint(told)}")
         return embed.tokens(told)
 
-    async def _ask(self, target: bytes, body: bytes) -> tuple[int, bytes]:
+    async def _ask(self, request: ProxyRequest, target: bytes, body: bytes) -> tuple[int, bytes]:
         """Upstream's status and its whole answer; raises an UpstreamError. Cancelling ends the request."""
-        self._journal.sent(target, body, ())
-        response = await self._upstream.send(b"POST", target, _JSON, body)
-        return response.code, await self._upstream.whole(response, target, _LARGEST)
+        answered = await self._server.completed(request, target, body)
+        return answered.response.code, await self._server.body(answered, target, _LARGEST)
 
     def _refused(self, model: str, status: int, complaint: str) -> errors.ProxyError:
         """The error for what upstream says in place of embeddings."""
-        there = self._upstream.shown
         if status == 501 or complaint.startswith(embed.WITHOUT):
             return errors.NotOffered(
                 f'"{model}" gives no embeddings: start llama-server with --embeddings --pooling mean'
             )
         if status == 503:
-            return errors.UpstreamLoading(f"llama-server at {there} cannot embed yet: {complaint}")
+            return errors.UpstreamLoading(f"llama-server cannot embed now: {complaint}")
         said = f"llama-server refused to embed ({status}): {complaint or 'its log may tell why'}"
         return errors.BadRequest(said) if status == 400 else errors.UpstreamRefusal(said)
 

@@ -41,12 +41,15 @@ class NativeGenerates:
     async def answer(self, request: ProxyRequest, body: bytes) -> Answer | None:
         """Answer a generate; a document is returned, a stream written and finished. Raises a ProxyError."""
         asked = read_generate(body)
+        del body
         request.exchange.model = asked.model
         if asked.loads or asked.unloads:
             return await self._delivery.ready(asked, Shape.GENERATE)
         reading = self._delivery.reading(request, asked, Shape.GENERATE)
-        one = _Generate(self._server, request, asked, reading, self._delivery)
-        return await self._delivery.deliver(request, reading, one.answered(), one.context)
+        one = _Generate(self._server, request, reading, self._delivery)
+        answer = one.answered(asked)
+        del asked  # the prompt and the images, which nobody needs any more when llama-server begins to answer
+        return await self._delivery.deliver(request, reading, answer, one.context)
 
 
 def _check(asked: GenerateRequest, card: Card) -> None:
@@ -62,44 +65,46 @@ class _Generate:
     """One generate on its way."""
 
     def __init__(
-        self,
-        server: Server,
-        request: ProxyRequest,
-        asked: GenerateRequest,
-        reading: Lines | Whole,
-        delivery: Delivery,
+        self, server: Server, request: ProxyRequest, reading: Lines | Whole, delivery: Delivery
     ) -> None:
         self._server = server
         self._request = request
-        self._asked = asked
         self._reading = reading
         self._delivery = delivery
-        self._chat = b""
+        self._earlier: list[int] | None = None  # the tokens that the client sent; None: it gets none back
+        self._chat = b""  # what the prompt is rendered of, where it is not known yet
         self._prompt: str | None = None
 
-    async def answered(self) -> Answered:
+    async def answered(self, asked: GenerateRequest) -> Answered:
         """llama-server's answer, a stream; raises a ProxyError."""
-        server, request, asked = self._server, self._request, self._asked
+        server, request = self._server, self._request
         self._card = card = await server.able(asked.model, partial(_check, asked))
         self._reading.loaded = self._delivery.now()
-        context_length = card.context_length
         if asked.raw:
-            return await self._completed(asked.prompt)
+            return await self._completed(asked, asked.prompt)
+        self._earlier = asked.context
+        context_length = card.context_length
         if asked.suffix:
             self._prompt = asked.prompt
             body = generate.infill_body(asked, model=card.id, context_length=context_length)
             return await server.streams(await server.completed(request, _INFILL, body))
-        thinks = "thinking" in card.capabilities
-        self._chat = generate.chat_body(asked, model=card.id, thinks=thinks, context_length=context_length)
+        self._chat = generate.chat_body(
+            asked,
+            model=card.id,
+            thinks="thinking" in card.capabilities,
+            template=card.template,
+            context_length=context_length,
+        )
         if not asked.context:
             return await server.streams(await server.chatted(request, chats.TARGET, card, self._chat))
         self._prompt = await server.rendered(request, self._chat)
+        self._chat = b""
         self._reading.split_tags(opened=self._prompt.rstrip().endswith(_OPENED))
-        return await self._completed([*asked.context, self._prompt])
+        return await self._completed(asked, [*asked.context, self._prompt])
 
-    async def _completed(self, prompt: str | list[int | str]) -> Answered:
+    async def _completed(self, asked: GenerateRequest, prompt: str | list[int | str]) -> Answered:
         body = generate.completion_body(
-            self._asked,
+            asked,
             model=self._card.id,
             prompt=prompt,
             context_length=self._card.context_length,
@@ -112,7 +117,7 @@ class _Generate:
 
         None in raw mode (Ollama's API), and where llama-server does not tell them.
         """
-        if self._asked.raw:
+        if self._earlier is None:
             return None
         try:
             prompt = self._prompt
@@ -121,4 +126,4 @@ class _Generate:
             tokens = await self._server.tokens(self._request, self._card, prompt + self._reading.text)
         except UpstreamError:
             return None  # the answer itself is whole
-        return [*self._asked.context, *tokens]
+        return [*self._earlier, *tokens]

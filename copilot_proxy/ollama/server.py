@@ -17,6 +17,7 @@ from ..loading import Loading
 from ..stream.attended import Answered
 from ..upstream.client import Upstream
 from ..upstream.models import Models
+from ..upstream.whole import LARGEST
 
 Ask = Callable[[ProxyRequest, bytes, bytes], Awaitable[IResponse]]
 """Sends a body to a target with the header fields of a request; the body of the answer is not read."""
@@ -32,13 +33,16 @@ class Server:
         self._loading = loading
         self._ask = ask
 
-    async def card(self, name: str) -> Card:
-        """The card of the model, once it is loaded; raises UnknownModel or an UpstreamError."""
+    async def card(self, name: str, unknown: str = "model '{}' not found") -> Card:
+        """The card of the model, once it is loaded.
+
+        Raises UnknownModel, with the text given, what else `Listing.find` does, or an UpstreamError.
+        """
         known = self._models.known(name)
         deadline = self._loading.deadline()
         while known is None:
             try:
-                known = (await self._models.listing()).find(name)
+                known = (await self._models.listing()).find(name, unknown=unknown)
             except errors.UpstreamLoading:
                 await self._loading.wait(deadline)
         return known
@@ -74,12 +78,16 @@ class Server:
         """The error that an answer is, with llama-server's own words and status."""
         return await self._chats.refusal(answered)
 
+    async def body(self, answered: Answered, target: bytes, largest: int = LARGEST) -> bytes:
+        """All of an answer, of at most `largest` bytes; raises an UpstreamError."""
+        if answered.body is not None:
+            return answered.body
+        return await self._upstream.whole(answered.response, target, largest)
+
     async def told(self, request: ProxyRequest, target: bytes, document: bytes) -> dict[str, Any]:
         """The small JSON object that llama-server answers to one; raises an UpstreamError."""
         answered = await self.streams(await self.completed(request, target, document))
-        body = answered.body
-        if body is None:
-            body = await self._upstream.whole(answered.response, target)
+        body = await self.body(answered, target)
         try:
             return msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.DecodeError:

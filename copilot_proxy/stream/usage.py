@@ -21,11 +21,12 @@ class Tokens:
 
 
 # each row: the keys whose numbers count the prompt and the completion, and one more that adds to the prompt
-# (`cache_n`: the part of it that llama.cpp had in its cache already)
+# (`cache_n`: the part of it that llama.cpp had in its cache already). Ollama's come first: before them stand
+# the arguments of tool calls, which are objects there, and may have any key.
 _SOURCES = (
+    (b"prompt_eval_count", b"eval_count", None),
     (b"prompt_tokens", b"completion_tokens", None),
     (b"prompt_n", b"predicted_n", b"cache_n"),
-    (b"prompt_eval_count", b"eval_count", None),
 )
 
 

@@ -44,7 +44,12 @@ def said(model: str = "tiny", **members: Any) -> bytes:
 def chat_body(*, thinks: bool = False, context_length: int | None = CONTEXT, **members: Any) -> bytes:
     request = read_chat(said(**{"messages": [USER], "options": GREEDY, **members}))
     return chat.body(
-        request, model="tiny", thinks=thinks, context_length=context_length, reasoning=lambda call_id: None
+        request,
+        model="tiny",
+        thinks=thinks,
+        template="",
+        context_length=context_length,
+        reasoning=lambda call_id: None,
     )
 
 
@@ -147,7 +152,7 @@ def test_shortened(llama: Server) -> None:
 def test_a_generate(llama: Server) -> None:
     """A generate is a chat; rendered by /apply-template, and with tokens before it, it is a completion."""
     request = read_generate(said(prompt="Who are you?", system="s", options=GREEDY))
-    body = generate.chat_body(request, model="tiny", thinks=False, context_length=CONTEXT)
+    body = generate.chat_body(request, model="tiny", thinks=False, template="", context_length=CONTEXT)
     assert text_of(streamed(llama, body)) == FIRST_SENTENCE
     rendered = ask(llama, "POST", "/apply-template", body, JSON).json["prompt"]
     assert rendered.startswith("<|im_start|>system\ns<|im_end|>")
@@ -193,7 +198,7 @@ def test_a_gap(llama: Server, members: dict[str, Any]) -> None:
 def test_images(llama: Server) -> None:
     """The demo's model sees nothing, and llama.cpp says so: it has understood both shapes."""
     request = read_generate(said(prompt="p", images=["QUJD"]))
-    body = generate.chat_body(request, model="tiny", thinks=False, context_length=CONTEXT)
+    body = generate.chat_body(request, model="tiny", thinks=False, template="", context_length=CONTEXT)
     assert b"image input is not supported" in ask(llama, "POST", "/v1/chat/completions", body, JSON).body
     body = generate.completion_body(request, model="tiny", prompt="p", context_length=CONTEXT)
     assert b"does not support multimodal" in ask(llama, "POST", "/completion", body, JSON).body

@@ -53,8 +53,12 @@ def test_headers_that_tell_nothing(accept: bytes, user_agent: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["options", "keep_alive", "think", "format", "template", "raw", "context", "system", "images"]
-)
+    "key",
+    [
+        "options", "keep_alive", "think", "format", "template", "raw", "context", "system", "images",
+        "truncate", "shift", "_debug_render_only",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("value", [None, {}, "x"])
 def test_keys_of_ollama(key: str, value: Any) -> None:
     """A key that only Ollama has decides, whatever its value."""

@@ -22,17 +22,22 @@ OPTIONS = (
 END = '"stream":true,"stream_options":{"include_usage":true},"cache_prompt":true}'
 
 
-def body(members: str, *, thinks: bool = False, context_length: int | None = 4096) -> str:
+def body(members: str, *, thinks: bool = False, template: str = "", context_length: int | None = 4096) -> str:
     request = read_chat(f'{{"model":"Tiny:latest",{members}}}'.encode())
     return chat.body(
-        request, model="tiny", thinks=thinks, context_length=context_length, reasoning=nothing_remembered
+        request,
+        model="tiny",
+        thinks=thinks,
+        template=template,
+        context_length=context_length,
+        reasoning=nothing_remembered,
     ).decode()
 
 
-def between(members: str, *, thinks: bool = False) -> str:
+def between(members: str, *, thinks: bool = False, template: str = "") -> str:
     """What stands between the messages and the options."""
     start, end = f'{{"model":"tiny",{MESSAGES},', f"{OPTIONS},{END}"
-    whole = body(f"{MESSAGES},{members}", thinks=thinks)
+    whole = body(f"{MESSAGES},{members}", thinks=thinks, template=template)
     assert whole.startswith(start)
     assert whole.endswith(end)
     return whole[len(start) : -len(end)].removesuffix(",")
@@ -116,6 +121,21 @@ def test_thinking(think: str | None, thinks: bool, expected: str) -> None:
     """Thinking is spoken of where the client does, and is on for a model that thinks."""
     written = between(f'"think":{think}' if think else '"stream":true', thinks=thinks)
     assert written == (f'"chat_template_kwargs":{expected}' if expected else "")
+
+
+@pytest.mark.parametrize(
+    ("template", "effort"),
+    [
+        ("<|start|>assistant<|channel|>analysis", "high"),
+        ("<|channel>thought", "max"),  # Gemma 4's marks
+        ("<|start|>", "max"),
+    ],
+)
+def test_hardest_thinking(template: str, effort: str) -> None:
+    """gpt-oss, known by the marks of its format, knows no harder thinking than "high"."""
+    written = between('"think":"max"', thinks=True, template=template)
+    assert written == f'"chat_template_kwargs":{{"enable_thinking":true,"reasoning_effort":"{effort}"}}'
+    assert '"low"' in between('"think":"low"', thinks=True, template=template)
 
 
 SCHEMA = '{"type":"object","properties":{"b":{"maximum":1.0},"a":{"type":"string"}},"required":["b"]}'

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -47,9 +49,27 @@ def test_defaults() -> None:
     assert not embed.read_embed(b'{"name":"m","input":"a","truncate":false}').truncate
 
 
-@pytest.mark.parametrize("member", ['"options":7', '"keep_alive":true', '"dimensions":"x"', '"truncate":1'])
+@pytest.mark.parametrize("read", [embed.read_embed, embed.read_embeddings])
+@pytest.mark.parametrize(
+    ("member", "kind", "text"),
+    [
+        ('"options":7', errors.BadRequest, "options: an object is expected, this is a number"),
+        ('"options":{"num_ctx":"x"}', errors.BadOption, 'option "num_ctx" must be of type integer'),
+        ('"keep_alive":true', errors.BadRequest, "Unsupported type: 'bool'"),
+        ('"keep_alive":"30"', errors.BadRequest, 'time: missing unit in duration "30"'),
+    ],
+)
+def test_how_the_model_runs(
+    read: Callable[[bytes], Any], member: str, kind: type[errors.ProxyError], text: str
+) -> None:
+    """What is ignored has to be right all the same, and is refused in the words of a chat."""
+    with pytest.raises(kind, match=f"^{re.escape(text)}$"):
+        read(f'{{"model":"m",{member}}}'.encode())
+
+
+@pytest.mark.parametrize("member", ['"dimensions":"x"', '"truncate":1'])
 def test_wrong_members(member: str) -> None:
-    """What is ignored has to be of its type all the same."""
+    """What a request is about has to be of its type."""
     with pytest.raises(errors.BadRequest, match=f"^{member.split(chr(34))[1]}: .* is expected"):
         embed.read_embed(f'{{"model":"m",{member}}}'.encode())
 

@@ -26,7 +26,9 @@ def asked(members: str = '"prompt":"p"') -> GenerateRequest:
 
 
 def chat(members: str, *, thinks: bool = False) -> str:
-    return generate.chat_body(asked(members), model="tiny", thinks=thinks, context_length=4096).decode()
+    return generate.chat_body(
+        asked(members), model="tiny", thinks=thinks, template="", context_length=4096
+    ).decode()
 
 
 def completion(members: str = '"prompt":"p"', prompt: Any = "rendered", **more: str) -> str:

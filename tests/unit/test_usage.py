@@ -8,6 +8,7 @@ from copilot_proxy.stream.usage import Tokens, tokens
 
 USAGE = b'"usage":{"completion_tokens":34,"prompt_tokens":12,"total_tokens":46}'
 TIMINGS = b'"timings":{"cache_n":236,"prompt_n":1,"prompt_ms":30.9,"predicted_n":35,"predicted_ms":661.0}'
+OLLAMAS = b'{"done":true,"prompt_eval_count":12,"prompt_eval_duration":5,"eval_count":34}\n'
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,9 @@ TIMINGS = b'"timings":{"cache_n":236,"prompt_n":1,"prompt_ms":30.9,"predicted_n"
         (b'{ "usage" : { "prompt_tokens" : 12, "completion_tokens":\n34 } }', Tokens(12, 34)),
         (b"{" + TIMINGS + b"}", Tokens(237, 35)),
         (b'{"timings":{"prompt_n":1,"predicted_n":35}}', Tokens(1, 35)),
-        (b'{"done":true,"prompt_eval_count":12,"prompt_eval_duration":5,"eval_count":34}\n', Tokens(12, 34)),
+        (OLLAMAS, Tokens(12, 34)),
+        (b'{"arguments":{"prompt_tokens":1,"completion_tokens":2}}\n' + OLLAMAS, Tokens(12, 34)),
+        (b'{"arguments":{"prompt_eval_count":1,"eval_count":2},' + OLLAMAS[1:], Tokens(12, 34)),
         (b"{" + USAGE + b"," + TIMINGS + b"}", Tokens(12, 34)),
         (b"{" + USAGE + b"}{" + USAGE.replace(b"34", b"35") + b"}", Tokens(12, 35)),
         (b'{"usage":{"prompt_tokens":12}}', None),

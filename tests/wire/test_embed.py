@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.wire.attended import loaded, still
 from tests.wire.llama import LOADING
 from tests.wire.message import answer
 from tests.wire.pair import OpenWire, Wire
@@ -149,7 +150,7 @@ def test_tokens_that_cannot_be_counted(wire: Wire, status: int, body: bytes) -> 
         (400, "Input content cannot be empty", 400, "refused to embed (400): Input content cannot be empty"),
         (500, "boom", 502, "refused to embed (500): boom"),
         (500, "", 502, "its log may tell why"),
-        (503, LOADING["error"]["message"], 503, "cannot embed yet: Loading model"),
+        (503, "no slot", 503, "cannot embed now: no slot"),
     ],
 )
 @pytest.mark.parametrize(
@@ -163,6 +164,30 @@ def test_refusals(
     refuses(wire, status, message)
     assert client.answer.status == shown
     assert text in client.answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "members"), [("/api/embed", {"input": "x"}), ("/api/embeddings", {"prompt": "x"})]
+)
+def test_while_the_model_loads(wire: Wire, path: str, members: Any) -> None:
+    """A request waits until llama-server has read its model, as a chat does."""
+    client = embeds(wire, path, **members)
+    wire.asked[0].tells(LOADING, 503)
+    still(wire, 5)
+    assert client.received == b""
+    loaded(wire)
+    assert wire.asked[-1].request.target == b"/v1/embeddings"
+    wire.asked[-1].sends(answer(200, b'{"data":[{"index":0,"embedding":[1.0]}]}'))
+    assert client.answer.status == 200
+
+
+def test_key_of_the_client(wire: Wire) -> None:
+    """The client's own key goes up, as with a chat, and its name for the type of the body does not."""
+    client = wire.client()
+    fields = ("Authorization: Bearer k", "Content-Type: application/x-www-form-urlencoded")
+    client.asks("POST", "/api/embed", *fields, body=b'{"model":"tiny","input":"a"}')
+    assert wire.asked[0].request.field(b"authorization") == b"Bearer k"
+    assert wire.asked[0].request.field(b"content-type") == b"application/json"
 
 
 def test_answer_that_is_none(wire: Wire) -> None:

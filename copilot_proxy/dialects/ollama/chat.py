@@ -17,15 +17,25 @@ from .requests import ChatRequest, Message, Request, thinking
 
 _FUNCTION: Final = Raw(b'"function"')
 
+# The marks of gpt-oss' own format, whose template writes any effort into the prompt: "max" is none there.
+_HARMONY: Final = ("<|channel|>", "<|start|>")
+_EFFORTS_OF_HARMONY: Final = {"max": "high"}
+
 
 def body(
-    request: ChatRequest, *, model: str, thinks: bool, context_length: int | None, reasoning: Reasoning
+    request: ChatRequest,
+    *,
+    model: str,
+    thinks: bool,
+    template: str,
+    context_length: int | None,
+    reasoning: Reasoning,
 ) -> bytes:
     """The body for /v1/chat/completions; the same request always becomes the same bytes.
 
-    `model` is upstream's name of the model, `thinks` whether its template knows of reasoning, and
-    `context_length` the tokens of a slot (None where unknown); `reasoning` finds what was thought before a
-    call. Raises BadRequest and BadOption in Ollama's words.
+    `model` is upstream's name of the model, `template` its chat template, `thinks` whether that knows of
+    reasoning, and `context_length` the tokens of a slot (None where unknown); `reasoning` finds what was
+    thought before a call. Raises BadRequest and BadOption in Ollama's words.
     """
     return written(
         request,
@@ -33,6 +43,7 @@ def body(
         request.tools,
         model=model,
         thinks=thinks,
+        template=template,
         context_length=context_length,
         reasoning=reasoning,
     )
@@ -45,6 +56,7 @@ def written(
     *,
     model: str,
     thinks: bool,
+    template: str,
     context_length: int | None,
     reasoning: Reasoning,
 ) -> bytes:
@@ -54,7 +66,7 @@ def written(
         fields["tools"] = repair_tools(joined([_with_type(tool) for tool in tools]))[0]
     if (wanted := response_format(request.format)) is not None:
         fields["response_format"] = wanted
-    if (kwargs := _template_kwargs(request.think, thinks)) is not None:
+    if (kwargs := _template_kwargs(request.think, thinks, template)) is not None:
         fields["chat_template_kwargs"] = kwargs
     fields |= to_llama(request.options, context_length=context_length)
     if request.logprobs and not tools:  # b11549: 400 "logprobs is not supported with tools + stream"
@@ -72,11 +84,13 @@ def _with_type(tool: Raw) -> Raw:
     return joined({**fields, "type": _FUNCTION})
 
 
-def _template_kwargs(think: Raw | None, thinks: bool) -> dict[str, Any] | None:
+def _template_kwargs(think: Raw | None, thinks: bool, template: str) -> dict[str, Any] | None:
     said = thinking(think)
     if said is None:
         return {"enable_thinking": True} if thinks else None
     if isinstance(said, str):
+        if all(mark in template for mark in _HARMONY):
+            said = _EFFORTS_OF_HARMONY.get(said, said)
         return {"enable_thinking": True, "reasoning_effort": said}
     return {"enable_thinking": said}
 

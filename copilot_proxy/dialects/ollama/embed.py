@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from attrs import frozen
@@ -18,6 +18,8 @@ from attrs import frozen
 from ... import errors
 from ..jsontext import ARRAY, STRING, items, joined, kind
 from .body import Named, read
+from .options import to_llama
+from .requests import check_running
 
 _NULL: Final = msgspec.Raw(b"null")
 
@@ -30,8 +32,13 @@ WITHOUT: Final = "Pooling type 'none'"
 
 class _Common(Named):
     # what says how a model is to be run: checked as Ollama does, and decided by llama-server's own options
-    options: dict[str, Any] = msgspec.field(default_factory=dict)
-    keep_alive: int | float | str = 0
+    options: msgspec.Raw = _NULL
+    keep_alive: msgspec.Raw = _NULL
+
+    def check(self) -> None:
+        """Return where both are as Ollama takes them; raises BadRequest and BadOption in its words."""
+        check_running(self.options, self.keep_alive)
+        to_llama(self.options, context_length=None)
 
 
 class _Embed(_Common):
@@ -64,14 +71,16 @@ class Embedded:
 
 
 def read_embed(body: bytes) -> Asked:
-    """A request to /api/embed. Raises InvalidJSON and BadRequest."""
+    """A request to /api/embed. Raises InvalidJSON, BadRequest and BadOption."""
     asked = read(body, _Embed)
+    asked.check()
     return Asked(asked.called, _inputs(asked.input), asked.truncate, asked.dimensions)
 
 
 def read_embeddings(body: bytes) -> Asked:
-    """A request to /api/embeddings. Raises InvalidJSON and BadRequest."""
+    """A request to /api/embeddings. Raises InvalidJSON, BadRequest and BadOption."""
     asked = read(body, _Embeddings)
+    asked.check()
     if not asked.called:
         raise errors.BadRequest("model is required")
     return Asked(asked.called, [joined(asked.prompt)] if asked.prompt else [])

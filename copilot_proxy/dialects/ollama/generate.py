@@ -19,10 +19,13 @@ from .requests import GenerateRequest, Message, Request
 MEDIA_MARKER: Final = "<__media__>"
 
 
-def chat_body(request: GenerateRequest, *, model: str, thinks: bool, context_length: int | None) -> bytes:
+def chat_body(
+    request: GenerateRequest, *, model: str, thinks: bool, template: str, context_length: int | None
+) -> bytes:
     """The body for /v1/chat/completions, and for /apply-template: the system's message and the prompt.
 
-    For a request without raw, context and suffix. Raises BadRequest and BadOption in Ollama's words.
+    For a request without raw, context and suffix; the rest is what `chat.body` takes. Raises BadRequest and
+    BadOption in Ollama's words.
     """
     messages = [Message(role="user", content=request.prompt, images=request.images)]
     if request.system:
@@ -32,6 +35,7 @@ def chat_body(request: GenerateRequest, *, model: str, thinks: bool, context_len
         messages,
         model=model,
         thinks=thinks,
+        template=template,
         context_length=context_length,
         reasoning=nothing_remembered,
     )

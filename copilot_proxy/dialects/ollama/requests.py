@@ -160,11 +160,16 @@ def thinking(think: Raw | None) -> bool | str | None:
     return level
 
 
+def check_running(options: Raw, keep_alive: Raw) -> None:
+    """Return where both have a form that Ollama takes; raises BadRequest. The options' own types are left."""
+    if options != _NULL and kind(options) != OBJECT:
+        raise BadRequest(f"options: an object is expected, this is {kind(options)}")
+    durations.seconds(keep_alive)
+
+
 def _read(body: bytes, what: type[_R]) -> _R:
     request = read(body, what)
-    if request.options != _NULL and kind(request.options) != OBJECT:
-        raise BadRequest(f"options: an object is expected, this is {kind(request.options)}")
-    durations.seconds(request.keep_alive)
+    check_running(request.options, request.keep_alive)
     thinking(request.think)
     if request.top_logprobs not in _TOP_LOGPROBS:
         raise BadRequest("top_logprobs must be between 0 and 20")
