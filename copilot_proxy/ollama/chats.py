@@ -15,7 +15,7 @@ from ..stream.attended import Answered
 from ..stream.ollama.line import Shape
 from ..stream.ollama.lines import Lines
 from ..stream.ollama.whole import Whole
-from .checks import demand, demand_text
+from .checks import demand
 from .delivery import Delivery
 from .server import Server
 
@@ -69,13 +69,11 @@ class NativeChats:
 
     async def _answered(self, request: ProxyRequest, asked: ChatRequest, reading: Lines | Whole) -> Answered:
         server = self._server
-        card = await server.card(asked.model)
+        wanted = {"completion": True, "tools": asked.tools, "thinking": thinking(asked.think)}
+        needed = [capability for capability, is_wanted in wanted.items() if is_wanted]
+        card = await server.card(asked.model, needed)
         reading.loaded = self._delivery.now()
-        demand_text(card, asked.model, "chat")
-        if asked.tools:
-            demand(card, "tools", asked.model)
-        if thinking(asked.think):
-            demand(card, "thinking", asked.model)
+        demand(card, needed, asked.model, "chat")
         body = chat.body(
             asked,
             model=card.id,

@@ -18,7 +18,7 @@ from ..stream.ollama.line import Shape
 from ..stream.ollama.lines import Lines
 from ..stream.ollama.whole import Whole
 from . import chats
-from .checks import demand, demand_text
+from .checks import demand
 from .delivery import Delivery
 from .server import Server
 
@@ -67,17 +67,17 @@ class _Generate:
     async def answered(self, asked: GenerateRequest) -> Answered:
         """llama-server's answer, a stream; raises a ProxyError."""
         server, request = self._server, self._request
-        self._card = card = await server.card(asked.model)
+        fills = bool(asked.suffix) and not asked.raw
+        wanted = {"completion": True, "thinking": thinking(asked.think), "insert": fills}
+        needed = [capability for capability, is_wanted in wanted.items() if is_wanted]
+        self._card = card = await server.card(asked.model, needed)
         self._reading.loaded = self._delivery.now()
-        demand_text(card, asked.model, "generate")
-        if thinking(asked.think):
-            demand(card, "thinking", asked.model)
+        demand(card, needed, asked.model, "generate")
         if asked.raw:
             return await self._completed(asked, asked.prompt)
         self._earlier = asked.context
         context_length = card.context_length
-        if asked.suffix:
-            demand(card, "insert", asked.model)
+        if fills:
             self._prompt = asked.prompt
             body = generate.infill_body(asked, model=card.id, context_length=context_length)
             return await server.streams(await server.completed(request, _INFILL, body))
