@@ -1,1 +1,1 @@
-"""Ollama's own chat and generate, answered by a llama-server."""
+"""Ollama's API, answered by a llama-server."""

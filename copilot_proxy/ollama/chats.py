@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 import msgspec
 
-from ..cards import Card
 from ..dialects.ollama import chat
 from ..dialects.ollama.requests import ChatRequest, read_chat, thinking
 from ..door import ProxyRequest
@@ -17,7 +15,7 @@ from ..stream.attended import Answered
 from ..stream.ollama.line import Shape
 from ..stream.ollama.lines import Lines
 from ..stream.ollama.whole import Whole
-from .checks import demand, demand_text
+from .checks import demand
 from .delivery import Delivery
 from .server import Server
 
@@ -49,15 +47,6 @@ def _share_that_fits(refusal: bytes) -> float | None:
     return error.n_ctx / max(1, error.n_prompt_tokens)
 
 
-def _check(asked: ChatRequest, card: Card) -> None:
-    """Return where the model can do what is asked of it; raises BadRequest."""
-    demand_text(card, asked.model, "chat")
-    if asked.tools:
-        demand(card, "tools", asked.model)
-    if thinking(asked.think):
-        demand(card, "thinking", asked.model)
-
-
 class NativeChats:
     """Answers /api/chat; `memory` keeps what the model thought before it called a tool."""
 
@@ -80,8 +69,11 @@ class NativeChats:
 
     async def _answered(self, request: ProxyRequest, asked: ChatRequest, reading: Lines | Whole) -> Answered:
         server = self._server
-        card = await server.able(asked.model, partial(_check, asked))
+        wanted = {"completion": True, "tools": asked.tools, "thinking": thinking(asked.think)}
+        needed = [capability for capability, is_wanted in wanted.items() if is_wanted]
+        card = await server.card(asked.model, needed)
         reading.loaded = self._delivery.now()
+        demand(card, needed, asked.model, "chat")
         body = chat.body(
             asked,
             model=card.id,

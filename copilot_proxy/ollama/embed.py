@@ -37,7 +37,7 @@ class Embeddings:
         request.exchange.model = asked.model
         if not asked.model:
             raise errors.UnknownModel("model '' not found")
-        card = await self._server.card(asked.model, _UNKNOWN)
+        card = await self._server.listed(asked.model, _UNKNOWN)
         answer: dict[str, Any] = {"model": asked.model, "embeddings": []}
         if asked.inputs:
             ready = self._clock.seconds()
@@ -52,7 +52,7 @@ class Embeddings:
         """The answer of /api/embeddings, which embeds one text. Raises InvalidJSON and ProxyErrors."""
         asked = embed.read_embeddings(body)
         request.exchange.model = asked.model
-        card = await self._server.card(asked.model, _UNKNOWN)
+        card = await self._server.listed(asked.model, _UNKNOWN)
         rows = (await self._embedded(request, card, asked)).rows if asked.inputs else [msgspec.Raw(b"[]")]
         return Answer(200, msgspec.json.encode({"embedding": rows[0]}))
 

@@ -7,10 +7,8 @@ first and sent as a completion.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
-from ..cards import Card
 from ..dialects.ollama import generate
 from ..dialects.ollama.requests import GenerateRequest, read_generate, thinking
 from ..door import ProxyRequest
@@ -20,7 +18,7 @@ from ..stream.ollama.line import Shape
 from ..stream.ollama.lines import Lines
 from ..stream.ollama.whole import Whole
 from . import chats
-from .checks import demand, demand_text
+from .checks import demand
 from .delivery import Delivery
 from .server import Server
 
@@ -52,15 +50,6 @@ class NativeGenerates:
         return await self._delivery.deliver(request, reading, answer, one.context)
 
 
-def _check(asked: GenerateRequest, card: Card) -> None:
-    """Return where the model can do what is asked of it; raises BadRequest."""
-    demand_text(card, asked.model, "generate")
-    if thinking(asked.think):
-        demand(card, "thinking", asked.model)
-    if asked.suffix and not asked.raw:
-        demand(card, "insert", asked.model)
-
-
 class _Generate:
     """One generate on its way."""
 
@@ -78,13 +67,17 @@ class _Generate:
     async def answered(self, asked: GenerateRequest) -> Answered:
         """llama-server's answer, a stream; raises a ProxyError."""
         server, request = self._server, self._request
-        self._card = card = await server.able(asked.model, partial(_check, asked))
+        fills = bool(asked.suffix) and not asked.raw
+        wanted = {"completion": True, "thinking": thinking(asked.think), "insert": fills}
+        needed = [capability for capability, is_wanted in wanted.items() if is_wanted]
+        self._card = card = await server.card(asked.model, needed)
         self._reading.loaded = self._delivery.now()
+        demand(card, needed, asked.model, "generate")
         if asked.raw:
             return await self._completed(asked, asked.prompt)
         self._earlier = asked.context
         context_length = card.context_length
-        if asked.suffix:
+        if fills:
             self._prompt = asked.prompt
             body = generate.infill_body(asked, model=card.id, context_length=context_length)
             return await server.streams(await server.completed(request, _INFILL, body))

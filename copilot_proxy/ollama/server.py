@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -33,32 +33,28 @@ class Server:
         self._loading = loading
         self._ask = ask
 
-    async def card(self, name: str, unknown: str = "model '{}' not found") -> Card:
-        """The card of the model, once it is loaded.
+    async def card(self, name: str, needed: Iterable[str] = ()) -> Card:
+        """The card of the model, once it is loaded; raises what `listed` does.
+
+        It is the one known, which costs no time, unless that lacks a capability that is needed: upstream may
+        have been started anew with another model of that name.
+        """
+        known = self._models.known(name)
+        if known is not None and set(needed) <= set(known.capabilities):
+            return known
+        return await self.listed(name)
+
+    async def listed(self, name: str, unknown: str = "model '{}' not found") -> Card:
+        """The card of the model as upstream tells it now, once it is loaded.
 
         Raises UnknownModel, with the text given, what else `Listing.find` does, or an UpstreamError.
         """
-        known = self._models.known(name)
         deadline = self._loading.deadline()
-        while known is None:
+        while True:
             try:
-                known = (await self._models.listing()).find(name, unknown=unknown)
+                return (await self._models.listing()).find(name, unknown=unknown)
             except errors.UpstreamLoading:
                 await self._loading.wait(deadline)
-        return known
-
-    async def able(self, name: str, check: Callable[[Card], None]) -> Card:
-        """The card of a model of which `check` raises nothing; raises what it raises, and what `card` does.
-
-        Before a model is said to be unable, llama-server is asked again: it may have been started anew.
-        """
-        card = await self.card(name)
-        try:
-            check(card)
-        except errors.BadRequest:
-            card = (await self._models.listing()).find(name)
-            check(card)
-        return card
 
     async def chatted(self, request: ProxyRequest, target: bytes, card: Card, body: bytes) -> Answered:
         """The answer to a chat, cured of what llama-server complains about; raises an UpstreamError."""

@@ -341,3 +341,14 @@ def test_by_hand(open_wire: OpenWire) -> None:
     ends(wire.asked[-1])
     assert said(client) == "I"
     assert finish().endswith(b"[DONE]\n\n")
+
+
+def test_started_anew_with_another_model(open_wire: OpenWire) -> None:
+    """What the model could not do when it was seen last is looked up once more before it is refused."""
+    wire = open_wire(models=None)
+    knows(wire, server("tiny"))
+    wire.passes(3)
+    asks(wire, "/api/chat", messages=HI, think=True)
+    seen = wire.serves(server("tiny", chat_template=THINKING))
+    assert seen[0] == "/v1/models"
+    assert seen[-1] == "/v1/chat/completions"
