@@ -26,7 +26,7 @@ def test_a_proxy_that_is_up(running: Server) -> None:
     ("interface", "url"), [("127.0.0.2", "http://127.0.0.2"), ("::", "http://[::1]"), ("::1", "http://[::1]")]
 )
 def test_where_it_asks(interface: str, url: str, unused_port: int) -> None:
-    """It asks where LISTEN_INTERFACE has the proxy listen, and this machine's own where that is everywhere."""
+    """It asks where LISTEN_INTERFACE has the proxy listen, and this machine where that is everywhere."""
     done = probe(str(unused_port), LISTEN_INTERFACE=interface)
     assert done.stderr.startswith(f"{url}:{unused_port}/health/live: ")
 
