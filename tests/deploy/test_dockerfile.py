@@ -95,6 +95,14 @@ def test_its_health_check(name: str) -> None:
     assert int(words["interval"]) * (int(words["retries"]) - 1) > END
 
 
+def test_dev_has_what_the_tests_run() -> None:
+    """Nobody is root in dev, so it has what scripts/setup would install: the commands' packages and OpenMP."""
+    setup = (ROOT / "scripts" / "setup").read_text()
+    (programs,) = re.findall(r'(?m)^ *test\) programs="(.*)"', setup)
+    installed = next(line for line in STAGES["dev"].own if "apt-get install" in line.text).words
+    assert {program.partition(":")[2] for program in programs.split()} | {"libgomp1"} <= set(installed)
+
+
 def test_its_label_tells_our_version() -> None:
     """org.opencontainers.image.version is the version of the code."""
     assert f'org.opencontainers.image.version="{__version__}"' in STAGES["prod"].last("LABEL")
