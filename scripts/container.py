@@ -36,6 +36,7 @@ cd "$root"
 mount --rbind /dev dev
 mount -t proc proc proc
 [ -z "$alone" ] || ip link set lo up
+printf '127.0.0.1 localhost\\n::1 localhost\\n' >etc/hosts
 if [ -n "$read_only" ]; then
     mount -o remount,bind,ro "$root"
     mount -t tmpfs -o mode=1777 tmpfs tmp
