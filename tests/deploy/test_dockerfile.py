@@ -96,7 +96,7 @@ def test_its_health_check(name: str) -> None:
 
 
 def test_dev_has_what_the_tests_run() -> None:
-    """Nobody is root in dev, so it has what scripts/setup would install: the commands' packages and OpenMP."""
+    """Nobody is root in dev, so it has what scripts/setup would install: programs and OpenMP."""
     setup = (ROOT / "scripts" / "setup").read_text()
     (programs,) = re.findall(r'(?m)^ *test\) programs="(.*)"', setup)
     installed = next(line for line in STAGES["dev"].own if "apt-get install" in line.text).words
