@@ -49,7 +49,10 @@ EXPOSE 11434
 USER 10001:10001
 WORKDIR /
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "copilot_proxy.status.probe"]
+# It asks /health/live: what llama-server does is no reason to start the proxy again. A proxy that ends its last
+# streams takes no connections: whoever kills what is unhealthy (podman's --health-on-failure, Swarm) must not do
+# so before --drain is over and a llama.cpp in the image has ended: only the fifth failure in a row, 40 s, counts.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=5 CMD ["python", "-m", "copilot_proxy.status.probe"]
 # without a terminal, twist would log JSON
 ENTRYPOINT ["twist", "--log-format=text", "copilot-proxy"]
 

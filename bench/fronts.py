@@ -86,8 +86,11 @@ def haproxy(port: int, proxies: Sequence[int], folder: Path, certificate: Certif
         {
             tls: tls.replace("/etc/haproxy/copilot-proxy.pem", str(certificate.both)) if certificate else "",
             "bind :443 ": f"bind 127.0.0.1:{port} ",
-            "127.0.0.1:11434": f"127.0.0.1:{first}",
-            "127.0.0.1:11435": f"127.0.0.1:{second}",
+            **{
+                f"{name} 127.0.0.1:{shipped_port} ": f"{name} 127.0.0.1:{proxy} "
+                for start, shipped_port, proxy in (("first", 11434, first), ("second", 11435, second))
+                for name in (start, f"{start}-not-ready")
+            },
         },
         folder,
     )

@@ -36,6 +36,7 @@ cd "$root"
 mount --rbind /dev dev
 mount -t proc proc proc
 [ -z "$alone" ] || ip link set lo up
+printf '127.0.0.1 localhost\\n::1 localhost\\n' >etc/hosts
 if [ -n "$read_only" ]; then
     mount -o remount,bind,ro "$root"
     mount -t tmpfs -o mode=1777 tmpfs tmp
@@ -173,14 +174,15 @@ def run_alone(chosen: argparse.Namespace) -> NoReturn:
 def start(root: str, config: Mapping[str, Any], chosen: argparse.Namespace) -> "subprocess.Popen[bytes]":
     """Run what the image and the command line say in the file system at `root`."""
     user, _, group = config["User"].partition(":")
+    # If this program is killed, all of it ends: a change of the user clears what --kill-child has set.
     namespaces = ["--mount", "--pid", "--fork", "--kill-child"]
     flags = ["yes" if chosen.read_only else "", ""]
     if chosen.network == "none":
         namespaces += ["--net"]
         flags[1] = "yes"
-    outside = ["unshare", *namespaces, "sh", "-c", INSIDE, "sh", root, *flags]
+    outside = ["setpriv", "--pdeathsig=KILL", "unshare", *namespaces, "sh", "-c", INSIDE, "sh", root, *flags]
     identity = [f"--reuid={user or 0}", f"--regid={group or 0}", "--clear-groups"]
-    inside = ["setpriv", *identity, "--no-new-privs", "--bounding-set=-all"]
+    inside = ["setpriv", "--pdeathsig=KILL", *identity, "--no-new-privs", "--bounding-set=-all"]
     inside += ["env", "-i", f"--chdir={config['WorkingDir'] or '/'}", "HOME=/", *config["Env"], *chosen.env]
     if chosen.entrypoint:
         command = [chosen.entrypoint, *chosen.argument]

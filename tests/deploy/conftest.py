@@ -70,8 +70,7 @@ def start_front(
     with ExitStack() as started:
 
         def start(kind: str, *proxies: Server) -> Front:
-            if find(kind) is None:
-                pytest.skip(f"{kind} is not installed: scripts/setup does it, as root on Debian")
+            assert find(kind), f"{kind} is missing: scripts/setup installs it, as root on Debian"
             ports = [proxy.port for proxy in proxies]
             if kind == "haproxy" and len(ports) == 1:
                 ports *= 2  # the shipped file has two

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
+from copilot_proxy.drain import LAST_WORDS
+from copilot_proxy.embedded.supervisor import TERM_GRACE
+from copilot_proxy.settings import OPTIONS
+
 ROOT = Path(__file__).parents[2]
+
+(_DRAIN,) = (float(option.default) for option in OPTIONS if option.name == "drain")
+END = _DRAIN + LAST_WORDS + TERM_GRACE
+"""Seconds in which a proxy that is told to stop has ended: streams, last words, a llama.cpp of its own."""
 
 
 class Instruction(NamedTuple):

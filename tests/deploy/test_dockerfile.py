@@ -11,7 +11,7 @@ import pytest
 from copilot_proxy import __version__
 from copilot_proxy.settings import OPTIONS, read
 from copilot_proxy.status import probe
-from tests.deploy.files import ROOT, exec_form, stages
+from tests.deploy.files import END, ROOT, exec_form, stages
 
 STAGES = stages()
 RUN = ["prod", "embedded"]  # what people run; dev is for tests
@@ -85,14 +85,22 @@ def test_what_it_is_set_to(name: str) -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_its_health_check(name: str) -> None:
-    """It runs a module that we have, and leaves that more time than the module takes."""
+    """It runs a module that we have, gives it the time that it takes, and finds no fault with draining."""
     options, _, command = STAGES[name].last("HEALTHCHECK").partition("CMD ")
     python, dash_m, module = exec_form(command)
     assert (python, dash_m) == ("python", "-m")
     assert module == probe.__name__
-    timeout = re.search(r"--timeout=(\d+)s", options)
-    assert timeout is not None
-    assert float(timeout[1]) > probe.PATIENCE
+    words = dict(re.findall(r"--([a-z-]+)=(\d+)", options))
+    assert float(words["timeout"]) > probe.PATIENCE
+    assert int(words["interval"]) * (int(words["retries"]) - 1) > END
+
+
+def test_dev_has_what_the_tests_run() -> None:
+    """Nobody is root in dev, so it has what scripts/setup would install: programs and OpenMP."""
+    setup = (ROOT / "scripts" / "setup").read_text()
+    (programs,) = re.findall(r'(?m)^ *test\) programs="(.*)"', setup)
+    installed = next(line for line in STAGES["dev"].own if "apt-get install" in line.text).words
+    assert {program.partition(":")[2] for program in programs.split()} | {"libgomp1"} <= set(installed)
 
 
 def test_its_label_tells_our_version() -> None:

@@ -12,12 +12,12 @@ import yaml
 
 from copilot_proxy import __version__
 from copilot_proxy.settings import OPTIONS
+from tests.deploy.files import END, stages
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 OLDEST = "1.30"  # the first that knows preStop's sleep
 PORT = 11434
-DRAIN = 25  # seconds that running streams may take when the proxy ends
 
 Document = dict[str, Any]
 
@@ -107,7 +107,7 @@ def test_it_has_no_privilege() -> None:
     assert KINDS["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
     assert pod["runAsNonRoot"] is True
-    assert pod["runAsUser"] > 0
+    assert f"{pod['runAsUser']}:{pod['runAsGroup']}" == stages()["prod"].last("USER")
     assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container == {
         "allowPrivilegeEscalation": False,
@@ -120,9 +120,9 @@ def test_it_has_no_privilege() -> None:
 
 
 def test_there_is_time_to_end() -> None:
-    """A pod that goes has the time for what comes late and for the streams that run."""
+    """A pod that goes has the time for what comes late, for the streams that run, and to end."""
     pause = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert POD["spec"]["terminationGracePeriodSeconds"] > pause + DRAIN
+    assert POD["spec"]["terminationGracePeriodSeconds"] > pause + END
 
 
 def test_probes() -> None:

@@ -29,11 +29,13 @@ from tests.real.client import (
     until_free,
 )
 from tests.real.conftest import StartProxy
-from tests.real.processes import Server
+from tests.real.processes import DEADLINE, Server
 
 CHAT = "/v1/chat/completions"
 ENDLESS = chat("TALK_LONG")
+LONG = chat("TALK_LONG", max_tokens=8000)  # some seconds of tokens, and then an end
 MEGABYTE = 1 << 20
+NOBODY = "http://127.0.0.1:1"  # an upstream that is not there
 
 
 def test_the_listing_is_the_proxys_own(front: Front, running: Server) -> None:
@@ -75,22 +77,26 @@ def test_hanging_up_before_the_head(
 ) -> None:
     """A client that leaves before the first token leaves the proxy, too, whether it ended TLS or not."""
     with socket.create_server(("127.0.0.1", 0)) as mute, ExitStack() as open_:
+        mute.settimeout(DEADLINE)
         proxy = start_proxy(f"http://127.0.0.1:{mute.getsockname()[1]}")
         front = start_front(kind, proxy)
         with closing(connection_to(front)) as client:
             client.request("POST", CHAT, json.dumps(ENDLESS), JSON)
-            open_.enter_context(unanswered(mute))
+            until_asked(mute, open_)
             if politely:
                 leave_politely(client)
         proxy.expect(rf"POST {CHAT} .*the client left")
 
 
-def unanswered(mute: socket.socket) -> socket.socket:
-    """The connection of a chat that has come to an upstream without answers; other requests are refused."""
+def until_asked(mute: socket.socket, open_: ExitStack) -> None:
+    """Return when a chat has come to an upstream without answers; other requests are refused.
+
+    `open_` closes the chat's connection, whatever comes.
+    """
     while True:
-        connection, _ = mute.accept()
+        connection = open_.enter_context(mute.accept()[0])
         if connection.recv(4096).startswith(b"POST"):
-            return connection
+            return
         connection.close()
 
 
@@ -159,3 +165,41 @@ def test_two_proxies_behind_haproxy(start_proxy: StartProxy, start_front: StartF
     killed.wait()
     for _ in range(6):
         assert text_of(chunks(ask(front, "POST", CHAT, chat("Who are you?")).body)) == FIRST_SENTENCE
+
+
+def test_one_of_two_is_being_stopped(start_proxy: StartProxy, start_front: StartFront, llama: Server) -> None:
+    """Behind HAProxy a proxy that is being stopped ends its streams, and who comes then gets the other."""
+    until_free(llama)
+    proxies = start_proxy(llama.url), start_proxy(llama.url)
+    front = start_front("haproxy", *proxies)
+    with ExitStack() as answers:
+        streams = [answers.enter_context(asking(front, "POST", CHAT, LONG)) for _ in proxies]
+        bodies = [first_event(stream) + b"\n" for stream in streams]
+        stopped, other = proxies
+        stopped.signal(signal.SIGTERM)
+        stopped.expect("draining: 1 answer under way")
+        for _ in range(6):
+            assert text_of(chunks(ask(front, "POST", CHAT, chat("Who are you?")).body)) == FIRST_SENTENCE
+        assert not stopped.ended, "all of these came while it still had its stream"
+        for body, stream in zip(bodies, streams, strict=True):
+            assert chunks(body + b"".join(pieces(stream)))[-1]["choices"][0]["finish_reason"] == "length"
+    stopped.wait()
+    stopped.expect("drained: all have ended")
+    assert other.log.count(f"POST {CHAT} 200") == 7
+
+
+def test_one_of_two_is_not_ready(start_proxy: StartProxy, start_front: StartFront, llama: Server) -> None:
+    """Behind HAProxy no chat goes to a proxy without a llama-server, as long as another one has one."""
+    front = start_front("haproxy", start_proxy(llama.url), start_proxy(NOBODY))
+    front.expect("Server copilot-proxies/second is DOWN")
+    for _ in range(6):
+        assert text_of(chunks(ask(front, "POST", CHAT, chat("Who are you?")).body)) == FIRST_SENTENCE
+
+
+def test_none_is_ready(start_proxy: StartProxy, start_front: StartFront) -> None:
+    """Then HAProxy asks one all the same, and what is wrong is told by copilot-proxy, in the client's API."""
+    front = start_front("haproxy", start_proxy(NOBODY), start_proxy(NOBODY))
+    for name in ("first", "second"):
+        front.expect(f"Server copilot-proxies/{name} is DOWN")
+    answer = ask(front, "POST", CHAT, chat("Who are you?"))
+    assert "is it running?" in answer.json["error"]["message"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from copilot_proxy.settings import OPTIONS
+from tests.deploy.files import END
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -69,6 +70,13 @@ def test_services_are_alike(unit: str) -> None:
     (start,) = values(unit, "ExecStart")
     assert start.startswith(f"{INSTALLED}/twist")
     assert ("systemd:domain=INET:index=0" in start) == (unit.replace(".service", ".socket") in SOCKETS)
+
+
+def test_there_is_time_to_end() -> None:
+    """systemd kills the proxy later than it ends by itself, and tells no one else to end before it."""
+    assert values("copilot-proxy.service", "KillMode") == ["mixed"]
+    (patience,) = values("copilot-proxy.service", "TimeoutStopSec")
+    assert float(patience) > END
 
 
 @pytest.mark.parametrize("unit", SOCKETS)

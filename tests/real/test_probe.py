@@ -5,6 +5,8 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
+
 from tests.real.processes import DEADLINE, Server, environment
 
 
@@ -20,12 +22,21 @@ def test_a_proxy_that_is_up(running: Server) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize(
+    ("interface", "url"), [("127.0.0.2", "http://127.0.0.2"), ("::", "http://[::1]"), ("::1", "http://[::1]")]
+)
+def test_where_it_asks(interface: str, url: str, unused_port: int) -> None:
+    """It asks where LISTEN_INTERFACE has the proxy listen, and this machine where that is everywhere."""
+    done = probe(str(unused_port), LISTEN_INTERFACE=interface)
+    assert done.stderr.startswith(f"{url}:{unused_port}/health/live: ")
+
+
 def test_nobody_listens(unused_port: int) -> None:
     """It says why, with status 1."""
     done = probe(str(unused_port))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"http://127.0.0.1:{unused_port}/health: " in done.stderr
+    assert f"http://127.0.0.1:{unused_port}/health/live: " in done.stderr
 
 
 def test_something_else_listens() -> None:
@@ -36,4 +47,4 @@ def test_something_else_listens() -> None:
         done = probe(str(server.server_port))
         thread.join()
     assert done.returncode == 1
-    assert done.stderr.endswith("/health: 501\n")
+    assert done.stderr.endswith("/health/live: 501\n")

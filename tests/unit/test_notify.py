@@ -12,6 +12,8 @@ from twisted.internet.testing import MemoryReactorClock
 
 from copilot_proxy.notify import Manager
 
+ANOTHER = str(os.getpid() + 1)  # a process; 1 would be this one in a container
+
 
 class Ear:
     """The manager's end of the socket."""
@@ -93,7 +95,7 @@ def test_watchdog(path: str, ear: Ear, process: str | None) -> None:
 
 @pytest.mark.parametrize(
     "watchdog",
-    [{"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "0"}],
+    [{"WATCHDOG_USEC": "1000", "WATCHDOG_PID": ANOTHER}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "0"}],
 )
 def test_no_watchdog(path: str, ear: Ear, watchdog: dict[str, str]) -> None:
     """A watchdog of another process, or none, hears nothing."""
