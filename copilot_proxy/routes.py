@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from klein import Klein
@@ -126,6 +127,14 @@ class Routes:
     async def models(self, request: ProxyRequest) -> Answer:
         found = await self._models.listing()
         return _json(listing.openai_models(found.document, found.cards))
+
+    @app.route("/v1/models/", branch=True, methods=["GET", "HEAD"])
+    @_answering
+    async def model(self, request: ProxyRequest) -> Answer:
+        found = await self._models.listing()
+        card = found.find(unquote(request.path.removeprefix(b"/v1/models/").decode()))
+        known = listing.openai_models(found.document, found.cards)["data"]
+        return _json(next(entry for entry in known if entry["id"] == card.name))
 
     # ------------------------------------------------------------------ what llama-server answers
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from openai import APIStatusError, BadRequestError, OpenAI
+from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolUnionParam
 
 from copilot_proxy.embedded.tiny.vocabulary import FIRST_SENTENCE
@@ -32,6 +32,13 @@ def client(running: Server) -> Iterator[OpenAI]:
 def test_models(client: OpenAI) -> None:
     """It lists the model."""
     assert [model.id for model in client.models.list()] == ["tiny"]
+
+
+def test_one_model(client: OpenAI) -> None:
+    """It retrieves a model by its name, and is told of one that is not there."""
+    assert client.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(NotFoundError, match="model 'absent' not found"):
+        client.models.retrieve("absent")
 
 
 def test_a_whole_answer(client: OpenAI) -> None:

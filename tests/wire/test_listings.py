@@ -269,3 +269,14 @@ def test_headroom(open_wire: OpenWire) -> None:
     wire.serves({})
     told.append(client.answer.json["model_info"]["llama.context_length"])
     assert told == [29491] * 4
+
+
+def test_one_model_by_its_path(fresh: Wire) -> None:
+    """A model's entry is found by any spelling of its name; another model is not there."""
+    client = got(fresh, server("/models/qwen3.gguf"), "/v1/models/qwen3")
+    entry = client.answer.json
+    assert (entry["id"], entry["context_length"]) == ("qwen3", 32768)
+    for path in ("Qwen3:latest", "library%2Fqwen3"):
+        assert got(fresh, {}, f"/v1/models/{path}").answer.json == entry
+    absent = got(fresh, {}, "/v1/models/absent").answer
+    assert (absent.status, absent.json["error"]["code"]) == (404, "model_not_found")
