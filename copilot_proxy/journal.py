@@ -78,6 +78,10 @@ def masked_body(body: bytes) -> str:
     return f"{shown}\n... and {more} characters more" if more else shown
 
 
+# What is asked every few seconds for as long as the proxy runs. Only an answer with bad news is worth a line.
+_PROBES: Final = frozenset({b"/health", b"/health/live", b"/health/ready"})
+
+
 class Journal:
     """The log of requests. `verbose` adds headers and bodies."""
 
@@ -98,6 +102,8 @@ class Journal:
         how: str,
     ) -> None:
         """The one line of a request. `how` is empty for an answer that is whole."""
+        if path in _PROBES and status == 200 and not self.verbose:
+            return
         first = "" if exchange.first_byte is None else f" first={exchange.first_byte - exchange.started:.3f}s"
         tail = b"".join(exchange.tail)
         if self.verbose and tail:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet import error
 
-from tests.wire.pair import Wire
+from tests.wire.pair import OpenWire, Wire
 
 
 def test_health_does_not_wait(fresh: Wire) -> None:
@@ -158,3 +158,16 @@ def test_a_probe_that_leaves(wire: Wire) -> None:
     client.leaves()
     wire.asked[0].tells({})
     assert "the client left" in wire.lines[0]
+
+
+def test_the_log_of_probes(open_wire: OpenWire) -> None:
+    """A check that finds nothing wrong leaves no line, unless everything is to be logged; bad news does."""
+    for verbose, lines in (("", 1), ("1", 3)):
+        wire = open_wire(verbose=verbose)
+        for path in ("/health", "/health/live"):
+            wire.client().gets(path)
+        wire.serves({"/health": {"status": "ok"}})
+        wire.refusal = error.ConnectionRefusedError()
+        wire.passes(2)
+        wire.client().gets("/health/ready")
+        assert len([line for line in wire.lines if line.startswith("127.0.0.1 GET /health")]) == lines
