@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from . import __version__, errors
+from .address import Transport
 from .chat import Chats
 from .cors import Cors
 from .door import Door
@@ -34,7 +35,6 @@ from .ollama.delivery import Delivery
 from .ollama.embed import Embeddings
 from .ollama.generates import NativeGenerates
 from .ollama.server import Server
-from .parse import Transport
 from .repairs import Repairs
 from .routes import Routes
 from .settings import EX_USAGE, Settings

@@ -8,8 +8,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from . import parse
+from .address import UpstreamAddress, upstream_address
 from .errors import Dialect
-from .parse import UpstreamAddress
 from .stream.reasoning import Reasoning
 
 EX_USAGE: Final = 64  # sysexits.h: the command was used wrongly
@@ -74,7 +74,7 @@ OPTIONS: Final = (
         "upstream",
         "UPSTREAM",
         "http://127.0.0.1:11433",
-        parse.upstream_address,
+        upstream_address,
         "llama-server: http://HOST:PORT, https://HOST:PORT or unix:/PATH; or a llama.cpp run by the proxy "
         "itself: llama:/PATH/MODEL.gguf, or demo: for a tiny model that needs no download.",
         short="u",

@@ -20,8 +20,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..address import Transport, UpstreamAddress
 from ..errors import UpstreamTLS
-from ..parse import Transport, UpstreamAddress
 
 
 def _tcp(reactor: Any, address: UpstreamAddress, timeout: float) -> IStreamClientEndpoint:

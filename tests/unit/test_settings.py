@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from copilot_proxy import parse, settings
+from copilot_proxy import settings
+from copilot_proxy.address import Transport, upstream_address
 from copilot_proxy.errors import Dialect
-from copilot_proxy.parse import Transport
 from copilot_proxy.settings import Settings, WrongSetting, read
 from copilot_proxy.stream.reasoning import Reasoning
 from tests.unit.certificates import self_signed
@@ -60,7 +60,7 @@ def test_defaults() -> None:
     assert chosen == Settings(
         port="tcp:11434:interface=127.0.0.1",
         listen_interface="127.0.0.1",
-        upstream=parse.upstream_address("http://127.0.0.1:11433"),
+        upstream=upstream_address("http://127.0.0.1:11433"),
         verbose=False,
         api_dialect=None,
         upstream_key=None,
