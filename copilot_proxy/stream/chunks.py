@@ -7,7 +7,7 @@ chunk object).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 OBJECT: Final = "chat.completion.chunk"
@@ -51,6 +51,32 @@ def counted(usage: Mapping[str, Any]) -> dict[str, Any] | None:
     total = _count(usage.get("total_tokens"))
     counts = (prompt, completion, prompt + completion if total is None else total)
     return {**usage, **dict(zip((*_COUNTS, "total_tokens"), counts, strict=True))}
+
+
+class FirstChoice:
+    """The choice that is answered: the one that came first, whatever number upstream gives it.
+
+    `note` takes a sentence for the log.
+    """
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._index: object = None
+
+    def among(self, choices: object) -> dict[str, Any] | None:
+        """It, of the choices of one chunk; None where it is not among them."""
+        if not isinstance(choices, list):
+            return None
+        for choice in choices:
+            if not isinstance(choice, dict):
+                continue
+            index = choice.get("index")
+            if self._index is None:
+                self._index = index
+            if index is None or index == self._index:
+                return choice
+            self._note("another choice than the first was dropped")
+        return None
 
 
 class Envelope:

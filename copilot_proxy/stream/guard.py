@@ -59,7 +59,7 @@ class Guard:
         self._note = self._notes.add
         self._answer = Answer(unique, reasoning, self._note)
         self._ordinary = ordinary.NEVER
-        self._choice: object = None  # upstream's index of the choice that is answered
+        self._first = chunks.FirstChoice(self._note)
         self._begun = False  # a chunk with a choice has left
         self._ended = False  # its finish reason has left
         self.finished = False
@@ -177,16 +177,8 @@ class Guard:
 
     def _told(self, value: Any, own: bytes) -> bytes:
         """Upstream's own words for its failure end the answer; `own` are its bytes, if they may pass."""
-        error = value.get("error", value) if isinstance(value, dict) else value
-        theirs = error if isinstance(error, dict) else {}
         failure = failures.reported(value)
-        right = {
-            "code": failure.code,
-            "type": failure.type,
-            **{key: known for key, known in theirs.items() if known is not None},
-            "message": failure.message,
-        }
-        told = {"error": right}
+        told = failures.document(value, failure)
         return self._fail(failure, own if own and documents.same(value, told) else self._written(told))
 
     def _chunk(self, chunk: dict[str, Any], own: bytes) -> bytes:
@@ -194,7 +186,7 @@ class Guard:
         if self._envelope.fill(chunk):
             own = b""
         choices = chunk.get("choices")
-        choice = self._chosen(choices)
+        choice = self._first.among(choices)
         if choice is None or self._ended:
             if choices != []:
                 self._note("a choice after the finish, or what is none, was dropped")
@@ -215,21 +207,6 @@ class Guard:
         elif own and out is own:
             self._ordinary = ordinary.learn(own, chunk)
         return out
-
-    def _chosen(self, choices: object) -> dict[str, Any] | None:
-        """The choice that is answered: the one that came first, whatever number upstream gives it."""
-        if not isinstance(choices, list):
-            return None
-        for choice in choices:
-            if not isinstance(choice, dict):
-                continue
-            index = choice.get("index")
-            if self._choice is None:
-                self._choice = index
-            if index is None or index == self._choice:
-                return choice
-            self._note("another choice than the first was dropped")
-        return None
 
     def _without_choice(self, chunk: dict[str, Any], own: bytes) -> bytes:
         if chunk.get("choices") != []:
