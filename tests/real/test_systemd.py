@@ -78,7 +78,7 @@ def test_the_first_connection_starts_it(unused_port: int) -> None:
         assert "copilot-proxy" not in server.log
         assert ask(server, "GET", "/api/version").status == 200
         assert server.expect(LISTENS)[1] == server.url
-        assert server.expect(r"VS Code: .* the URL (http://\S+)\n")[1] == server.url
+        assert server.expect(r"VS Code: .* is (http://\S+)\n")[1] == server.url
         server.signal(signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM
     finally:
@@ -95,7 +95,7 @@ def test_socket_of_ipv6() -> None:
     with made, on(made, "INET6") as server:
         port = made.getsockname()[1]
         assert server.url == f"http://[::]:{port}"
-        server.expect(rf"VS Code: .* the URL http://127\.0\.0\.1:{port}\n")
+        server.expect(rf"VS Code: .* is http://127\.0\.0\.1:{port}\n")
         server.url = f"http://127.0.0.1:{port}"
         assert ask(server, "GET", "/api/version").status == 200
 
