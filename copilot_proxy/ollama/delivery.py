@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -107,8 +107,5 @@ class Delivery:
             )
             request.finish()
             done = None
-        self._noted(request, reading.notes)
+        self._journal.noted(exchange.model or "", reading.notes)
         return done
-
-    def _noted(self, request: ProxyRequest, notes: Iterable[str]) -> None:
-        self._journal.noted(request.exchange.model or "", tuple(notes))
