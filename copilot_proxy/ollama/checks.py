@@ -1,4 +1,4 @@
-"""What is refused since the model cannot do it, in Ollama's words (contract of Ollama's API, section 1)."""
+"""What is refused since the model cannot do it, in Ollama's words (server/routes.go of 0.33)."""
 
 from __future__ import annotations
 
