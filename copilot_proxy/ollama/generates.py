@@ -101,7 +101,7 @@ class _Generate:
             model=self._card.id,
             prompt=prompt,
             context_length=self._card.context_length,
-            media_marker=self._card.media_marker,
+            media_marker=self._card.media_marker or generate.MEDIA_MARKER,
         )
         return await self._server.streams(await self._server.completed(self._request, _COMPLETION, body))
 

@@ -87,6 +87,17 @@ def test_a_raw_prompt(wire: Wire) -> None:
     assert wire.asked == []
 
 
+@pytest.mark.parametrize(("told", "marker"), [({}, "<__media__>"), ({"media_marker": "<m1>"}, "<m1>")])
+def test_an_image_in_a_raw_prompt(told: dict[str, str], marker: str, open_wire: OpenWire) -> None:
+    """It stands where llama-server's own marker does, and where it names none, where llama.cpp's does."""
+    wire = open_wire(models=None)
+    knows(wire, server("tiny", **told))
+    client, upstream = generates(wire, raw=True, images=["aGk="])
+    expected = {"prompt_string": f"{marker}hi", "multimodal_data": ["aGk="]}
+    assert upstream.request.json["prompt"] == expected
+    client.leaves()
+
+
 def test_an_infill(open_wire: OpenWire) -> None:
     """A suffix makes it an infill, where the model can; elsewhere Ollama's words say that it cannot."""
     wire = open_wire()
