@@ -21,6 +21,7 @@ from .stream.guard import Guard
 from .stream.reasoning import Reasoning
 from .stream.relay import relay, replay
 from .upstream.client import Upstream
+from .upstream.whole import LARGEST
 
 Ask = Callable[[bytes], Awaitable[IResponse]]
 
@@ -143,11 +144,15 @@ class Chats:
             self._repairs.worked(model, tried)
         return Answered(response)
 
+    async def body(self, answered: Answered, target: bytes, largest: int = LARGEST) -> bytes:
+        """All of an answer, of at most `largest` bytes; raises an UpstreamError."""
+        if answered.body is not None:
+            return answered.body
+        return await self._upstream.whole(answered.response, target, largest)
+
     async def refusal(self, answered: Answered) -> errors.ProxyError:
         """The error that upstream's refusal is, for a client that can be told only inside its stream."""
-        body = answered.body
-        if body is None:
-            body = await self._upstream.whole(answered.response, b"")
+        body = await self.body(answered, b"")
         try:
             told = msgspec.json.decode(body, type=_Refusal).error.message
         except msgspec.DecodeError:

@@ -110,10 +110,14 @@ class ProxyRequest(Request):
         """A name for klein, which asks for one and would stumble over some: no route depends on it."""
         return b"localhost"
 
-    def json(self) -> bytes:
-        """The body, minified; raises InvalidJSON or EncodedBody."""
+    def must_be_plain(self) -> None:
+        """Return where the body can be read as it is; raises EncodedBody."""
         if self.getHeader(b"content-encoding") not in (None, b"identity"):
             raise errors.EncodedBody("the body is compressed: send it as it is, without Content-Encoding")
+
+    def json(self) -> bytes:
+        """The body, minified; raises InvalidJSON or EncodedBody."""
+        self.must_be_plain()
         return minify(self.body)
 
     def take_body(self) -> bytes:

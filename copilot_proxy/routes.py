@@ -149,7 +149,7 @@ class Routes:
             request.dialect = choose.by_body(members(request.body) or {})
         if request.dialect is Dialect.OLLAMA:
             return await self._ollama.answer(request)
-        request.body = request.json()
+        request.must_be_plain()
         await self._forward.json(request)
         return None
 
@@ -158,7 +158,7 @@ class Routes:
     @app.route("/v1/completions", methods=["POST"])
     @_answering
     async def completions(self, request: ProxyRequest) -> None:
-        request.body = request.json()
+        request.must_be_plain()
         await self._forward.json(request)
 
     @app.route("/api/", branch=True, methods=None)

@@ -76,9 +76,7 @@ class Server:
 
     async def body(self, answered: Answered, target: bytes, largest: int = LARGEST) -> bytes:
         """All of an answer, of at most `largest` bytes; raises an UpstreamError."""
-        if answered.body is not None:
-            return answered.body
-        return await self._upstream.whole(answered.response, target, largest)
+        return await self._chats.body(answered, target, largest)
 
     async def told(self, request: ProxyRequest, target: bytes, document: bytes) -> dict[str, Any]:
         """The small JSON object that llama-server answers to one; raises an UpstreamError."""
